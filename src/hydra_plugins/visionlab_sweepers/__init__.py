@@ -1,0 +1,1 @@
+"""The Hydra sweepers of visionlab, thin: the work is in visionlab.sweeps."""

@@ -1,0 +1,1 @@
+"""visionlab: image-classification experiments that are a config, and runs that are remembered."""

@@ -1,0 +1,1 @@
+"""Grid, Optuna, greedy, folds and seeds, as lists of runs."""
