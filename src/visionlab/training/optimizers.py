@@ -1,0 +1,79 @@
+"""Optimizers: torch's own, with parameter groups for layer-wise learning rates and selective weight decay."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from visionlab.errors import ConfigError
+from visionlab.models.layers import layers
+from visionlab.training.supply import Factory, check, take
+
+
+def build(config: Factory | Mapping[str, Any], network: nn.Module) -> torch.optim.Optimizer:
+    """Build the optimizer of a config for all parameters of a network, frozen ones included.
+
+    A frozen parameter has no gradient, so the optimizer leaves it alone; it is there for the day it is unfrozen.
+
+    Args:
+        config: Node of `conf/optimizer/`: torch's arguments and `layer_decay`, `decay_biases_and_norms`, `fused` (auto:
+            on CUDA). The network must be on its device already.
+        network: The network.
+
+    Raises:
+        ConfigError: An argument does not exist or is out of range.
+    """
+    factory, ours = take(config, layer_decay=1.0, decay_biases_and_norms=True, fused=None)
+    check(factory)
+    keywords = getattr(factory, "keywords", {})
+    groups = parameter_groups(
+        network,
+        lr=keywords.get("lr", 1e-3),
+        weight_decay=keywords.get("weight_decay", 0.0),
+        layer_decay=ours["layer_decay"],
+        decay_biases_and_norms=ours["decay_biases_and_norms"],
+    )
+    extra = {}
+    if ours["fused"] is not None:  # optimizers without a fused kernel have no such key in their config
+        on_cuda = all(parameter.device.type == "cuda" for parameter in network.parameters())
+        extra["fused"] = on_cuda if ours["fused"] == "auto" else ours["fused"]
+    try:
+        optimizer: torch.optim.Optimizer = factory(groups, **extra)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"The optimizer cannot be built: {error}", where="optimizer") from error
+    return optimizer
+
+
+def parameter_groups(
+    network: nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0, decay_biases_and_norms: bool = True
+) -> list[dict[str, Any]]:
+    """Sort the parameters of a network into groups of equal learning rate and weight decay.
+
+    Args:
+        network: The network.
+        lr: Learning rate of the last layer.
+        weight_decay: Weight decay of the parameters that have it.
+        layer_decay: Learning rate of a layer over that of the next one (https://arxiv.org/abs/2106.08254, A.2).
+        decay_biases_and_norms: Whether biases and norms, all parameters of one dimension, have weight decay too.
+
+    Returns:
+        Dicts with `params`, `lr`, `weight_decay` and `name`, from the input to the logits.
+
+    Raises:
+        ConfigError: `layer_decay` is not above 0 and at most 1.
+    """
+    if not 0 < layer_decay <= 1:
+        raise ConfigError(
+            f"layer_decay is {layer_decay}.", where="optimizer.layer_decay", remedy="Give a number above 0, at most 1."
+        )
+    order = layers(network)
+    depth = {name: index for index, layer in enumerate(order) for name in layer.parameters}
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in network.named_parameters():
+        rate = lr * layer_decay ** (len(order) - 1 - depth[name])
+        decay = weight_decay if decay_biases_and_norms or parameter.ndim > 1 else 0.0
+        layer = "all" if layer_decay == 1 else order[depth[name]].name
+        group = {"params": [], "lr": rate, "weight_decay": decay, "name": f"{layer}, weight decay {decay:g}"}
+        groups.setdefault((rate, decay), group)["params"].append(parameter)
+    return list(groups.values())

@@ -1,0 +1,86 @@
+"""Learning-rate schedules: torch's own, with a linear warm-up beside them, as Lightning takes them."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau
+
+from visionlab.errors import ConfigError
+from visionlab.training.supply import Factory, supply, take
+
+
+def configure(
+    config: Factory | Mapping[str, Any],
+    optimizer: Optimizer,
+    *,
+    steps_per_epoch: int,
+    total_steps: int,
+    max_epochs: int,
+    monitor: str,
+    mode: str,
+) -> list[dict[str, Any]]:
+    """Build the schedulers of a config.
+
+    The warm-up is a second scheduler that multiplies the learning rate by 1/n, 2/n, ... 1 in its n steps. The main one
+    runs from the first step on and only ever multiplies too, so that the learning rate is the product of both, and each
+    has a state of its own to resume from. OneCycleLR sets the learning rate itself: there `warmup_epochs` is its
+    rising part.
+
+    Args:
+        config: Node of `conf/scheduler/`: torch's arguments and `interval` (epoch or step), `warmup_epochs` and, for
+            the plateau, `monitor`. The scheduler is offered `total_steps`, `steps_per_epoch`, `max_epochs`, `T_max`
+            (the length of the training in its interval), `max_lr` (of each group) and, for the plateau, `mode`.
+        optimizer: With its groups.
+        steps_per_epoch: Optimizer steps an epoch.
+        total_steps: Optimizer steps of the whole training.
+        max_epochs: Epochs of the whole training.
+        monitor: The run's metric, as val/acc.
+        mode: max or min, the direction in which it improves.
+
+    Returns:
+        Lightning's `lr_scheduler` dicts.
+
+    Raises:
+        ConfigError: An argument does not exist or is out of range.
+    """
+    factory, ours = take(config, interval="epoch", warmup_epochs=0, monitor=None)
+    target = factory.func if isinstance(factory, functools.partial) else factory
+    interval, warmup = ours["interval"], ours["warmup_epochs"]
+    if interval not in ("epoch", "step") or (interval == "step" and target is ReduceLROnPlateau):
+        raise ConfigError(
+            f"interval is '{interval}'.",
+            where="scheduler.interval",
+            remedy="Use epoch, or step where it is no plateau.",
+        )
+    if not 0 <= warmup <= max_epochs:
+        raise ConfigError(
+            f"{warmup} epochs of warm-up in a training of {max_epochs}.",
+            where="scheduler.warmup_epochs",
+            remedy=f"Give a number from 0 to {max_epochs}.",
+        )
+    offers: dict[str, Any] = {
+        "total_steps": total_steps,
+        "steps_per_epoch": steps_per_epoch,
+        "max_epochs": max_epochs,
+        "T_max": total_steps if interval == "step" else max_epochs,
+        "max_lr": [group["lr"] for group in optimizer.param_groups],
+    }
+    watched = ours["monitor"] or monitor
+    if target is ReduceLROnPlateau:
+        offers["mode"] = mode if watched == monitor else ("min" if "loss" in watched else "max")
+    if target is OneCycleLR and warmup:
+        factory, warmup = functools.partial(factory, pct_start=warmup / max_epochs), 0
+    try:
+        main = supply(factory, optimizer, **offers)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"The scheduler cannot be built: {error}", where="scheduler") from error
+    described: dict[str, Any] = {"scheduler": main, "interval": interval, "frequency": 1, "name": "main"}
+    if target is ReduceLROnPlateau:
+        described |= {"monitor": watched, "reduce_on_plateau": True, "strict": True}
+    steps = round(warmup * steps_per_epoch)
+    if steps < 2:  # a warm-up of one step has the full learning rate in it
+        return [described]
+    ramp = LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)
+    return [described, {"scheduler": ramp, "interval": "step", "frequency": 1, "name": "warmup"}]
