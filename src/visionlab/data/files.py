@@ -1,0 +1,148 @@
+"""Finds the images below a folder and the classes that the folder names give them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from visionlab.data.index import Index, Split, canonical, printable
+from visionlab.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SPLIT_FOLDERS = {"train": Split.TRAIN, "val": Split.VAL, "valid": Split.VAL, "validation": Split.VAL, "test": Split.TEST}
+Found = tuple[str, int, int]  # path relative to the root, size in bytes, modification time in ns
+MISSING = (-1, -1)  # the stamp of a broken link or of a file that vanished; reading it names the reason
+
+
+def folders(root: Path) -> list[str]:
+    """Return the names of the folders directly in `root`, hidden ones left out, in canonical order.
+
+    Raises:
+        DataError: `root` does not exist or is no folder.
+    """
+    require_folder(root)
+    with os.scandir(root) as entries:
+        return sorted((e.name for e in entries if e.is_dir() and not e.name.startswith(".")), key=canonical)
+
+
+def require_folder(root: Path) -> None:
+    """Raise a DataError unless `root` is a folder that can be listed."""
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"the data folder {what}: {root}",
+            where="data.root",
+            remedy="name the folder with the images, for example data.root=/path/to/images",
+        )
+
+
+def images(root: Path, below: str) -> Iterator[Found]:
+    """Yield the image files anywhere below `root/below`, links followed and circles of links left out."""
+    yield from _walk(root, below, (os.path.realpath(root / below),))
+
+
+def _walk(root: Path, below: str, ancestors: tuple[str, ...]) -> Iterator[Found]:
+    try:
+        with os.scandir(root / below) as found:
+            entries = list(found)
+    except OSError as error:
+        raise DataError(
+            f"cannot list the folder {printable(str(root / below))}: {error.strerror}",
+            where="data.root",
+            remedy="give yourself permission to read it, or move it away",
+        ) from error
+    for entry in entries:
+        if entry.name.startswith("."):  # .DS_Store and the ._ copies that macOS leaves beside every image
+            continue
+        name = f"{below}/{entry.name}"
+        if entry.is_dir():
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{entry.name}"
+            circular = any(above == real or above.startswith(real + os.sep) for above in ancestors)
+            if not circular:
+                yield from _walk(root, name, (*ancestors, real))
+        elif entry.name.lower().endswith(EXTENSIONS):
+            try:
+                status = entry.stat()
+            except OSError:
+                yield (name, *MISSING)
+            else:
+                yield (name, status.st_size, status.st_mtime_ns)
+
+
+def class_folders(root: Path, *, drop: frozenset[str] = frozenset()) -> Index:
+    """Index `<class>/**/*` or `{train,val,test}/<class>/**/*`.
+
+    Args:
+        root: The folder.
+        drop: Class folders that are left out.
+
+    Raises:
+        DataError: The folder is missing, has no class folders or no images, or a split has a class that train lacks.
+    """
+    tops = folders(root)
+    if "train" in tops and any(name in SPLIT_FOLDERS for name in tops if name != "train"):
+        parts = [(f"{top}/", SPLIT_FOLDERS[top]) for top in tops if top in SPLIT_FOLDERS]
+    elif "train" in tops and folders(root / "train"):
+        parts = [("train/", Split.TRAIN)]
+    else:
+        parts = [("", Split.FREE)]
+    found: list[tuple[Found, str, Split]] = []
+    named: dict[str, None] = {}
+    for prefix, split in parts:
+        for folder in folders(root / prefix):
+            if folder not in drop:
+                named[folder] = None
+                found += [(file, folder, split) for file in images(root, prefix + folder)]
+    return build(root, found, candidates=list(named))
+
+
+def build(root: Path, found: list[tuple[Found, str, Split]], *, candidates: list[str] | None = None) -> Index:
+    """Make an index of (file, class name, split), in canonical order.
+
+    Args:
+        root: What the files' names are relative to.
+        found: The files.
+        candidates: The names that classes could have; those without a file are recorded as empty.
+
+    Raises:
+        DataError: There are no images, or a class of validation or test that train does not have.
+    """
+    if not found:
+        raise no_images(root)
+    found = sorted(found, key=lambda item: canonical(item[0][0]))
+    split = np.array([item[2] for item in found], dtype=np.int64)
+    learnt = {item[1] for item in found if item[2] in (Split.TRAIN, Split.FREE)}
+    strange = sorted({item[1] for item in found} - learnt)
+    if strange:
+        raise DataError(
+            f"{len(strange)} classes have images for validation or test but none to train on: "
+            + ", ".join(map(printable, strange[:5])),
+            where=str(root),
+            remedy="add training images of them or move their folders away",
+        )
+    classes = sorted(learnt, key=canonical)
+    number = {name: i for i, name in enumerate(classes)}
+    return Index(
+        root=root,
+        names=[item[0][0] for item in found],
+        labels=np.array([number[item[1]] for item in found], dtype=np.int64),
+        classes=[printable(name) for name in classes],
+        splits=split,
+        stamps=np.array([item[0][1:] for item in found], dtype=np.int64),
+        empty=tuple(printable(name) for name in candidates or () if name not in number),
+    )
+
+
+def no_images(root: Path) -> DataError:
+    """Return the error for a folder without class folders that hold images; it says what is there instead."""
+    direct = [path for path in root.iterdir() if path.is_file()]
+    if any(path.name.lower().endswith(EXTENSIONS) for path in direct):
+        what, remedy = "has images but no class folders", "put the images of each class into a folder of its own"
+    else:
+        kinds = Counter(path.suffix.lower() or "(no ending)" for path in root.rglob("*") if path.is_file())
+        others = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3)) or "no files at all"
+        what = f"has no images in class folders ({others})"
+        remedy = f"point data.root at a folder of class folders with images ({', '.join(EXTENSIONS)})"
+    return DataError(f"the data folder {what}: {root}", where="data.root", remedy=remedy)

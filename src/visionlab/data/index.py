@@ -1,0 +1,63 @@
+"""Which images there are, what they show and which split their publisher put them in."""
+
+import os
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+ByteArray = NDArray[np.uint8]
+
+
+class Split(IntEnum):
+    """Where an image belongs. FREE: its publisher did not say, so `visionlab.data.splits` decides."""
+
+    FREE = -1
+    TRAIN = 0
+    VAL = 1
+    TEST = 2
+
+
+@dataclass
+class Index:
+    """The images of a data set, in the order of their names.
+
+    Attributes:
+        root: Folder that the names are relative to.
+        names: N posix paths relative to `root` (N unique invented names when the pixels come from `frames`). Bytes
+            that are not UTF-8 are kept as surrogates, so that the file can be opened; `printable` is for people.
+        labels: int64 [N], positions in `classes`.
+        classes: K class names.
+        splits: int64 [N] of `Split`.
+        stamps: int64 [N, 2] of size in bytes and modification time in ns, which tell a changed file; None for pixels
+            that are computed.
+        frames: Returns uint8 [h, w, 3] of a row, for sets whose images are no files of their own.
+        empty: Class folders without an image, which make no class.
+    """
+
+    root: Path
+    names: list[str]
+    labels: IntArray
+    classes: list[str]
+    splits: IntArray
+    stamps: IntArray | None = None
+    frames: Callable[[int], ByteArray] | None = None
+    empty: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def canonical(name: str) -> bytes:
+    """Return the bytes that a name is ordered and hashed by: the same on systems that store accents differently."""
+    return os.fsencode(name if name.isascii() else unicodedata.normalize("NFC", name))
+
+
+def printable(name: str) -> str:
+    r"""Return a name that any file and terminal can hold: bytes that are not UTF-8 become \xNN."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,247 @@
+"""The data module: from a folder's name to batches on the device, and everything that others ask about the data."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from visionlab.data.batch import Batch
+from visionlab.data.index import Index, IntArray, canonical, printable
+from visionlab.data.loader import Loader
+from visionlab.data.normalize import Normalize, unit
+from visionlab.data.splits import Plan, Splits, divide
+from visionlab.data.store import Store, open_store
+from visionlab.data.transform import Resize, Transform
+from visionlab.errors import ConfigError, DataError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Triple = tuple[float, float, float]
+
+
+class Augmenter(Protocol):
+    """What `visionlab.data.augment.Augmentation` does."""
+
+    def augment(
+        self, images: Tensor, labels: Tensor, *, seed: int, epoch: int, places: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Change float [B, 3, H, W] in 0 to 1, and the labels where images are mixed."""
+
+
+class Asked(Protocol):
+    """What pretrained weights ask for (`visionlab.models.weights.Expected`)."""
+
+    image_size: tuple[int, int]
+    mean: Triple
+    std: Triple
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Base of all data sets; a subclass says which images there are (`find`) and what `auto` means for them.
+
+    Everything below `setup` is known only after it ran.
+
+    Args:
+        name: Of the data set, for run directories and pages.
+        root: Folder of the images.
+        published: The images are the same wherever `root` lies. Only a run's identity asks.
+        image_size: Side, or [height, width], in px; "auto" for what pretrained weights ask for, else `own_size`.
+        resize: See `Transform`.
+        crop_ratio: See `Transform`.
+        mean: Three numbers in 0 to 1, or "auto" for what pretrained weights ask for, else `own_mean`.
+        std: As `mean`.
+        batch_size: Images a device and step.
+        val_fraction: See `Plan`; so are test_fraction, folds, fold, train_fraction and split_seed (its seed).
+        sampler: See `Loader`.
+        on_bad_image: error: refuse to start, naming all bad files. skip: leave them out and count them.
+        cache_dir: Where decoded images are kept; None for the user's cache folder.
+        download: Fetch the data set where it is missing.
+        workers: Processes that decode; None for one a core.
+        augment: Changes training batches on the device.
+        seed: Of order and augmentation.
+        expects: What pretrained weights ask for; None without them.
+    """
+
+    own_size: int | tuple[int, int] = 224
+    own_mean: Triple = IMAGENET_MEAN
+    own_std: Triple = IMAGENET_STD
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        root: str | Path,
+        published: bool = False,
+        image_size: int | Sequence[int] | Literal["auto"] = "auto",
+        resize: Resize = "crop",
+        crop_ratio: float = 1.0,
+        mean: Sequence[float] | Literal["auto"] = "auto",
+        std: Sequence[float] | Literal["auto"] = "auto",
+        batch_size: int = 32,
+        val_fraction: float | None = None,
+        test_fraction: float | None = None,
+        folds: int | None = None,
+        fold: int = 0,
+        split_seed: int = 0,
+        train_fraction: float = 1.0,
+        sampler: Literal["shuffle", "balanced"] = "shuffle",
+        on_bad_image: Literal["error", "skip"] = "error",
+        keep_sizes: Sequence[str] | None = None,
+        min_side: int | None = None,
+        max_aspect: float | None = None,
+        expand: Any = None,
+        cache_dir: str | Path | None = None,
+        download: bool = False,
+        workers: int | None = None,
+        augment: Augmenter | None = None,
+        seed: int = 0,
+        expects: Asked | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.root, self.published = name, Path(root).expanduser(), published
+        asked = expects.image_size if expects is not None else self.own_size
+        self.image_size = _pair(asked if image_size == "auto" else image_size)
+        self.mean = _triple("mean", (expects.mean if expects else self.own_mean) if mean == "auto" else mean)
+        self.std = _triple("std", (expects.std if expects else self.own_std) if std == "auto" else std)
+        self.transform = Transform(size=self.image_size, resize=resize, crop_ratio=crop_ratio)
+        self.preprocess = Normalize(self.mean, self.std)
+        self.plan = Plan(val_fraction, test_fraction, folds, fold, train_fraction, split_seed)
+        if batch_size < 1:
+            raise ConfigError(
+                f"data.batch_size={batch_size} makes no batches",
+                where="data.batch_size",
+                remedy="give a batch size of at least 1, for example data.batch_size=32",
+            )
+        self.batch_size, self.sampler, self.on_bad_image = batch_size, sampler, on_bad_image
+        self.cache_dir, self.download, self.workers = cache_dir, download, workers
+        self.augment, self.seed = augment, seed
+        self._ready = False
+
+    @abstractmethod
+    def find(self) -> Index:
+        """Return the images below `root`.
+
+        Raises:
+            DataError: They are missing or not laid out as expected.
+        """
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing and fill the store: once a machine, before `setup` on every process."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Index, check, divide.
+
+        Raises:
+            DataError: Images are missing, bad, or of one class only.
+        """
+        if self._ready:
+            return
+        self.index = self.find()
+        self.classes = self.index.classes
+        self.num_classes = len(self.classes)
+        if self.num_classes < 2:
+            raise DataError(
+                f"the data set has one class only: {self.classes[0]}",
+                where=str(self.root),
+                remedy="classification needs at least two class folders with images",
+            )
+        self.store: Store = open_store(self.index, self.transform, self.cache_dir, self.workers)
+        self.splits: Splits = divide(self.index, np.arange(len(self.index)), np.arange(len(self.index)), self.plan)
+        self.has_test = len(self.splits.test) > 0
+        counts = np.bincount(self.index.labels[self.splits.train], minlength=self.num_classes)
+        self.class_counts = torch.from_numpy(counts)
+        self._ready = True
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a result records about the data: plain numbers and text."""
+        content = hashlib.sha256()
+        for row in np.concatenate([self.splits.train, self.splits.val, self.splits.test]):
+            content.update(canonical(self.index.names[row]) + self.store.digests[row].tobytes())
+        return {
+            "name": self.name,
+            "classes": self.num_classes,
+            "train": len(self.splits.train),
+            "val": len(self.splits.val),
+            "test": len(self.splits.test),
+            "split_hash": self.splits.hash(self.index),
+            "fingerprint": content.hexdigest()[:16],
+            "skipped": 0,
+        }
+
+    def image_names(self, rows: Tensor | Sequence[int]) -> list[str]:
+        """Return the paths of the images, relative to `root`, with forward slashes."""
+        return [printable(self.index.names[int(row)]) for row in rows]
+
+    def pixels(self, rows: Tensor | Sequence[int] | IntArray) -> Tensor:
+        """Return the images as the store holds them: uint8 [N, 3, H, W]."""
+        return self.store.pixels.index_select(0, torch.as_tensor(rows, dtype=torch.int64))
+
+    def train_dataloader(self) -> Loader:
+        """Return the shuffled training batches."""
+        return self._loader(self.splits.train, sampler=self.sampler)
+
+    def train_eval_dataloader(self) -> Loader:
+        """Return the training images in order, for an accuracy on what was learnt from."""
+        return self._loader(self.splits.train)
+
+    def val_dataloader(self) -> Loader:
+        """Return the validation images in order."""
+        return self._loader(self.splits.val)
+
+    def test_dataloader(self) -> Loader:
+        """Return the test images in order."""
+        return self._loader(self.splits.test)
+
+    def _loader(self, rows: IntArray, sampler: Literal["shuffle", "balanced", "sequential"] = "sequential") -> Loader:
+        trainer = self.trainer
+        return Loader(
+            self.pixels,
+            rows,
+            self.index.labels[rows],
+            batch_size=self.batch_size,
+            sampler=sampler,
+            seed=self.seed,
+            epoch=None if trainer is None else lambda: trainer.current_epoch,
+            rank=0 if trainer is None else trainer.global_rank,
+            world_size=1 if trainer is None else trainer.world_size,
+            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment (in training only) and normalise on the device."""
+        images, labels = unit(batch.images), batch.labels
+        trainer = self.trainer
+        if self.augment is not None and trainer is not None and trainer.training:
+            images, labels = self.augment.augment(
+                images, labels, seed=self.seed, epoch=trainer.current_epoch, places=batch.places
+            )
+        return Batch(self.preprocess.to(images.device)(images), labels, batch.rows, batch.places)
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+        raise ConfigError(
+            f"data.image_size={size} is no size",
+            where="data.image_size",
+            remedy="give a side in px, [height, width] or auto, for example data.image_size=64",
+        )
+    return sides[0], sides[1]
+
+
+def _triple(key: str, values: Sequence[float]) -> Triple:
+    numbers = tuple(float(value) for value in values) if not isinstance(values, str) else ()
+    if len(numbers) != 3 or (key == "std" and min(numbers) <= 0):
+        raise ConfigError(
+            f"data.{key}={values} is not one number for each of red, green and blue"
+            + (", above 0" if key == "std" else ""),
+            where=f"data.{key}",
+            remedy=f"give for example data.{key}=[0.5,0.5,0.5], or auto",
+        )
+    return numbers[0], numbers[1], numbers[2]

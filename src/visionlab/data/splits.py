@@ -1,0 +1,210 @@
+"""Divides images into train, validation and test: stratified, without leaks, the same on every machine.
+
+The order that images are taken in is that of sha256(seed, name), so it depends neither on a library's random numbers
+nor on the order in which a file system lists files.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from visionlab.data.index import Index, IntArray, Split, canonical
+from visionlab.errors import ConfigError, DataError
+
+VAL_FRACTION = 0.2  # where neither the publisher nor the user says anything
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to divide.
+
+    Attributes:
+        val_fraction: Share of the training images that becomes validation; None keeps the publisher's validation
+            split, or takes `VAL_FRACTION` where there is none.
+        test_fraction: Share of all images that becomes test; None keeps the publisher's test split, if there is one.
+        folds: Number of folds of a cross-validation, which then replace the validation split.
+        fold: The fold that is validated on.
+        train_fraction: Share of the training split that is used; a smaller part is contained in a larger one.
+        seed: Of the order.
+    """
+
+    val_fraction: float | None = None
+    test_fraction: float | None = None
+    folds: int | None = None
+    fold: int = 0
+    train_fraction: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("val_fraction", "test_fraction"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value < 1:
+                raise ConfigError(
+                    f"data.{key}={value} is no share between 0 and 1",
+                    where=f"data.{key}",
+                    remedy=f"give for example data.{key}=0.2, or null for the data set's own split",
+                )
+        if not 0 < self.train_fraction <= 1:
+            raise ConfigError(
+                f"data.train_fraction={self.train_fraction} is no share above 0 and up to 1",
+                where="data.train_fraction",
+                remedy="give for example data.train_fraction=0.5",
+            )
+        if self.folds is not None and (self.folds < 2 or not 0 <= self.fold < self.folds):
+            raise ConfigError(
+                f"data.fold={self.fold} of data.folds={self.folds} does not exist",
+                where="data.folds, data.fold",
+                remedy="give at least 2 folds and count the fold from 0, for example data.folds=5 data.fold=0,1,2,3,4",
+            )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Rows of the index, each array ascending.
+
+    Attributes:
+        train: int64 [T].
+        val: int64 [V].
+        test: int64 [E], empty where the set has no test split.
+        leaks: int64 [L], rows left out because a byte-identical image is in validation or test.
+    """
+
+    train: IntArray
+    val: IntArray
+    test: IntArray
+    leaks: IntArray
+
+    def hash(self, index: Index) -> str:
+        """Return a digest of which image is in which split under which class."""
+        digest = hashlib.sha256()
+        for split, rows in (("train", self.train), ("val", self.val), ("test", self.test)):
+            for row in rows:
+                digest.update(f"{split}\t{index.classes[index.labels[row]]}\t".encode() + canonical(index.names[row]))
+                digest.update(b"\n")
+        return digest.hexdigest()[:16]
+
+
+def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits:
+    """Divide rows of an index.
+
+    Args:
+        index: The images.
+        rows: int64 [M], the rows that are fit for use.
+        groups: int64 [N], equal for images that are byte-identical; a group is never divided.
+        plan: How.
+
+    Raises:
+        DataError: No image is left to train or to validate on.
+    """
+    keys = order_keys(index, rows, groups, plan.seed)
+    published = index.splits[rows]
+    test = rows[published == Split.TEST]
+    val = rows[published == Split.VAL]
+    pool = rows[(published == Split.TRAIN) | (published == Split.FREE)]
+    if plan.test_fraction is not None:
+        pool, test = np.union1d(pool, test), test[:0]
+        if plan.val_fraction is not None or plan.folds is not None:
+            pool, val = np.union1d(pool, val), val[:0]
+        test = carve(pool, index.labels, groups, keys, plan.test_fraction)
+        pool = np.setdiff1d(pool, test)
+    val_fraction = plan.val_fraction
+    if val_fraction is None and plan.folds is None and not len(val):
+        val_fraction = VAL_FRACTION
+    if val_fraction is not None or plan.folds is not None:
+        pool, val = np.union1d(pool, val), val[:0]
+    # The publisher's own splits may share images. The copies go from the side that is learnt from.
+    leaks = pool[np.isin(groups[pool], groups[np.union1d(test, val)])]
+    leaks = np.union1d(leaks, val[np.isin(groups[val], groups[test])])
+    pool, val = np.setdiff1d(pool, leaks), np.setdiff1d(val, leaks)
+    if plan.folds is not None:
+        val = pool[fold_numbers(pool, index.labels, groups, keys, plan.folds) == plan.fold]
+    elif val_fraction is not None:
+        val = carve(pool, index.labels, groups, keys, val_fraction)
+    train = part(np.setdiff1d(pool, val), index.labels, keys, plan.train_fraction)
+    for name, taken in (("train", train), ("validate", val)):
+        if not len(taken):
+            raise DataError(
+                f"no image is left to {name} on: {len(rows)} images of {len(index.classes)} classes",
+                where=str(index.root),
+                remedy="add images or choose another data.val_fraction",
+            )
+    return Splits(train=train, val=val, test=test, leaks=leaks)
+
+
+def order_keys(index: Index, rows: IntArray, groups: IntArray, seed: int) -> IntArray:
+    """Return int64 [N], the random order of the rows; byte-identical images share their key."""
+    prefix = f"{seed}/".encode()
+    keys = np.zeros(len(index), dtype=np.int64)
+    digests = b"".join(hashlib.sha256(prefix + canonical(index.names[row])).digest()[:8] for row in rows)
+    keys[rows] = np.frombuffer(digests, dtype="<i8") >> 1  # halved, so that differences cannot overflow
+    lowest = np.full(len(index), np.iinfo(np.int64).max)
+    np.minimum.at(lowest, groups[rows], keys[rows])
+    keys[rows] = lowest[groups[rows]]
+    return keys
+
+
+def carve(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, fraction: float) -> IntArray:
+    """Take a stratified share of the rows, never a class's last image and never a part of a group."""
+    classes = labels[pool]
+    counts = np.bincount(classes)
+    left = quotas(counts, fraction)
+    unique, inverse, sizes = np.unique(groups[pool], return_inverse=True, return_counts=True)
+    taken: list[int] = []
+    repeated = np.flatnonzero(sizes > 1)
+    for group in repeated[np.argsort(unique[repeated], kind="stable")]:
+        members = pool[inverse == group]
+        need = np.bincount(labels[members], minlength=len(left))
+        drawn = (int(keys[members[0]]) & 0xFFFFFFFF) / 2**32  # uniform in 0 to 1, fixed by seed and names
+        if drawn < fraction and (need <= left).all():
+            taken += members.tolist()
+            left -= need
+    single = pool[sizes[inverse] == 1]
+    order = single[np.lexsort((keys[single], labels[single]))]
+    place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+    chosen = order[place < left[labels[order]]]
+    return np.sort(np.concatenate([np.array(taken, dtype=np.int64), chosen]))
+
+
+def quotas(counts: IntArray, fraction: float) -> IntArray:
+    """Return how many of each class to take: largest remainders, the sum rounded up, one image of a class kept."""
+    exact = counts * fraction
+    quota = np.floor(exact + 1e-9).astype(np.int64)
+    limit = np.maximum(counts - 1, 0)
+    quota = np.minimum(quota, limit)
+    missing = min(math.ceil(round(counts.sum() * fraction, 6)), int(limit.sum())) - int(quota.sum())
+    while missing > 0:
+        open_classes = np.flatnonzero(quota < limit)
+        # the class that is furthest below its share gets the next image; ties go to the first class
+        best = open_classes[np.argsort(quota[open_classes] - exact[open_classes], kind="stable")[:missing]]
+        quota[best] += 1
+        missing -= len(best)
+    return quota
+
+
+def fold_numbers(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, folds: int) -> IntArray:
+    """Return int64 [M], the fold of each row: stratified, groups whole, sizes as equal as that allows."""
+    members: dict[int, list[int]] = {}
+    for place in np.lexsort((keys[pool], labels[pool])):
+        members.setdefault(int(groups[pool[place]]), []).append(int(place))
+    per_class = np.zeros((labels.max() + 1, folds), dtype=np.int64)
+    total = np.zeros(folds, dtype=np.int64)
+    number = np.zeros(len(pool), dtype=np.int64)
+    for places in members.values():
+        here = labels[pool[places]]
+        fold = int(np.lexsort((total, per_class[here[0]]))[0])
+        number[places] = fold
+        np.add.at(per_class, (here, fold), 1)
+        total[fold] += len(places)
+    return number
+
+
+def part(train: IntArray, labels: IntArray, keys: IntArray, fraction: float) -> IntArray:
+    """Return the first share of each class, at least one image; a smaller share lies within a larger one."""
+    if fraction == 1 or not len(train):
+        return train
+    order = train[np.lexsort((train, keys[train], labels[train]))]
+    place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+    wanted = np.maximum(1, np.round(np.bincount(labels[order]) * fraction)).astype(np.int64)
+    return np.sort(order[place < wanted[labels[order]]])
