@@ -1,0 +1,75 @@
+"""What the terminal shows at the end of a run: the figures, the time, and where to look further."""
+
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from visionlab.runs import Run
+
+NAMES = (
+    ("acc", "accuracy"),
+    ("top5", "top-5"),
+    ("f1", "F1 (macro)"),
+    ("balanced_acc", "balanced accuracy"),
+    ("loss", "loss"),
+)
+
+
+def finished(run: Run, console: Console | None = None) -> None:
+    """Print the closing table of a run that has just completed."""
+    console = console or Console()
+    result = run.result
+    metrics, data = result["metrics"], result["data"]
+    splits = [split for split in ("val", "test") if f"{split}/acc" in metrics]
+    table = Table(title=f"{data['name']} / {result['model']['name']}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for split in splits:
+        table.add_column(f"{split} ({data[split]:,} images)", justify="right")
+    for key, label in NAMES:
+        if f"{splits[0]}/{key}" in metrics:
+            cells = (metrics[f"{split}/{key}"] for split in splits)
+            table.add_row(label, *(f"{value:.4f}" if key == "loss" else f"{100 * value:.2f} %" for value in cells))
+    console.print()
+    console.print(table)
+    if "test" not in splits and not data.get("test"):
+        console.print("[dim]The set has no test split; these are validation figures.[/]")
+    _where(run, console)
+
+
+def remembered(run: Run, changes: list[str], console: Console | None = None) -> None:
+    """Print the closing table of a run that had been completed before, and how to train again."""
+    console = console or Console()
+    finished(run, console)
+    when = datetime.fromisoformat(run.result["started"]).astimezone().strftime("%d %B %Y, %H:%M")
+    console.print(f"Remembered from {when}; nothing was trained. To train again: [bold]force=true[/]")
+    for change in changes:
+        console.print(f"[yellow]since then: {change}[/]")
+
+
+def _where(run: Run, console: Console) -> None:
+    result = run.result
+    seconds, epochs = result["seconds"], result["epochs"]
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row(
+        "time",
+        f"{seconds['fit']:.1f} s for {epochs} epochs, {seconds['total']:.1f} s in all; best epoch {result['best_epoch'] + 1}",
+    )
+    lines.add_row("run", _path(run.dir))
+    lines.add_row("page", _path(run.page))
+    lines.add_row("curves", Text(f"tensorboard --logdir {_short(run.dir.parent)}", style="bold"))
+    console.print(lines)
+
+
+def _path(path: Path) -> Text:
+    return Text(_short(path), style=f"link {path.resolve().as_uri()}", overflow="fold")
+
+
+def _short(path: Path) -> str:
+    """Return a path relative to the working directory where it lies below it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

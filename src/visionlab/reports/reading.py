@@ -1,0 +1,113 @@
+"""A run directory as the reports see it: what is there is read once, what is missing is empty."""
+
+import csv
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionlab.runs import Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The evaluated images of one split, in the order of predictions.csv."""
+
+    split: str
+    images: list[str]
+    target: list[str]
+    predicted: list[str]
+    confidence: NDArray[np.float64]  # [N]
+    correct: NDArray[np.bool_]  # [N]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def number(text: object) -> float:
+    """Return a cell as a number, NaN for an empty one or for a word."""
+    try:
+        return float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+class Reading:
+    """The files of one run directory, each read when first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.dir = Path(directory)
+        self.run = Run(directory)
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """result.json, empty where the run has not begun."""
+        return self.run.result
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config, empty if there is none."""
+        try:
+            return self.run.config
+        except OSError:
+            return {}
+
+    @cached_property
+    def metrics(self) -> list[dict[str, float]]:
+        """metrics.csv as numbers, a row an epoch; an empty cell is NaN."""
+        return [{k: math.nan if v is None else v for k, v in row.items()} for row in self.run.metrics]
+
+    @cached_property
+    def lines(self) -> list[dict[str, str]]:
+        """The lines of predictions.csv."""
+        return self.run.predictions
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """The splits with predictions, test first."""
+        return sorted({row["split"] for row in self.lines}, key=lambda name: (name != "test", name))
+
+    def predictions(self, split: str) -> Predictions:
+        """The predictions of one split."""
+        rows = [row for row in self.lines if row["split"] == split]
+        return Predictions(
+            split=split,
+            images=[row["image"] for row in rows],
+            target=[row["target"] for row in rows],
+            predicted=[row["predicted"] for row in rows],
+            confidence=np.array([number(row["confidence"]) for row in rows], float),
+            correct=np.array([row["correct"] == "1" for row in rows], bool),
+        )
+
+    @cached_property
+    def confusion(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Class names `[K]` and counts int64 `[K, K]` of confusion.csv; no names if there is none."""
+        try:
+            with (self.dir / "confusion.csv").open(newline="", encoding="utf-8") as file:
+                head, *rows = list(csv.reader(file))
+        except (OSError, ValueError):
+            return [], np.zeros((0, 0), np.int64)
+        counts = np.array([[int(value) for value in row[1:]] for row in rows], np.int64)
+        return head[1:], counts.reshape(-1, len(head) - 1)
+
+    @cached_property
+    def layers(self) -> list[dict[str, str]]:
+        """layers.csv, a row a layer."""
+        try:
+            with (self.dir / "layers.csv").open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        except OSError:
+            return []
+
+    @cached_property
+    def samples(self) -> tuple[NDArray[np.uint8], list[int]]:
+        """samples.npz: images uint8 `[N, H, W, 3]` and their lines in predictions.csv; none if there is no such file."""
+        try:
+            with np.load(self.dir / "samples.npz") as file:
+                return file["images"], [int(row) for row in file["rows"]]
+        except (OSError, ValueError, KeyError):
+            return np.zeros((0, 1, 1, 3), np.uint8), []

@@ -1,0 +1,61 @@
+"""The PNG files under figures/ of a run."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from visionlab.reports import figures
+from visionlab.reports.reading import Reading
+from visionlab.reports.statistics import class_scores
+
+
+def draw(run: Reading, folder: Path) -> None:
+    """Draw each figure that the run has the numbers for."""
+    from visionlab.reports.run_page import BINS, reported_split, sample_groups
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, best = run.metrics, run.result.get("best_epoch")
+    epochs = [row["epoch"] for row in rows]
+
+    def curves(name: str, keys: dict[str, str], y: str, log: bool = False) -> None:
+        series = {
+            label: (epochs, [row.get(key, math.nan) for row in rows])
+            for key, label in keys.items()
+            if any(math.isfinite(row.get(key, math.nan)) for row in rows)
+        }
+        if series:
+            figures.curves(series, y=y, best=best, log=log).savefig(folder / f"{name}.png")
+
+    curves("loss", {"train/loss": "train", "val/loss": "validation"}, "loss")
+    curves("accuracy", {"train/acc": "train", "val/acc": "validation"}, "accuracy")
+    rates = [row["lr"] for row in rows if row.get("lr", math.nan) > 0]
+    curves("learning_rate", {"lr": "learning rate"}, "learning rate", log=bool(rates) and max(rates) / min(rates) > 20)
+
+    names, counts = run.confusion
+    if names and counts.sum():
+        figures.confusion_matrix(counts, names).savefig(folder / "confusion.png")
+        figures.confusion_matrix(counts, names, normalise=True).savefig(folder / "confusion_normalised.png")
+        scores = class_scores(counts)
+        order = np.argsort(-scores.recall, kind="stable")
+        bars = figures.class_bars([names[i] for i in order], scores.recall[order].tolist())
+        bars.savefig(folder / "accuracy_per_class.png")
+
+    split = reported_split(run)
+    if split is not None:
+        predictions = run.predictions(split)
+        if np.isfinite(predictions.confidence).any():
+            drawing = figures.reliability(predictions.confidence, predictions.correct, bins=BINS)
+            drawing.savefig(folder / "reliability.png")
+
+    images, places = run.samples
+    for name, chosen in zip(("samples", "mistakes"), sample_groups(run), strict=True):
+        if chosen:
+            lines = [run.lines[places[i]] for i in chosen]
+            captions = [
+                f"{line['predicted']} {100 * float(line['confidence']):.0f} %"
+                + ("" if line["correct"] == "1" else f"\nis {line['target']}")
+                for line in lines
+            ]
+            grid = figures.sample_grid(images[chosen], captions, [line["correct"] == "1" for line in lines])
+            grid.savefig(folder / f"{name}.png")

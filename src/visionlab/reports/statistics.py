@@ -1,0 +1,106 @@
+"""What a report says about how sure a number is, from counts alone (no model, no framework)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
+
+
+def wilson(correct: int, total: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share.
+
+    The score interval of Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 1927): it
+    stays inside 0 to 1 and keeps its coverage for few images and for shares near 1.
+
+    Raises:
+        ValueError: There are no images.
+    """
+    if total <= 0:
+        raise ValueError("an interval needs at least one image")
+    share, z2 = correct / total, Z95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall, F1 and support of each class, with the averages that scikit-learn's report prints.
+
+    A quotient without a denominator is 0. `macro` is the plain mean over the classes, `weighted` weighs by support; both
+    are (precision, recall, F1).
+    """
+
+    precision: NDArray[np.float64]  # [K]
+    recall: NDArray[np.float64]  # [K]
+    f1: NDArray[np.float64]  # [K]
+    support: NDArray[np.int64]  # [K]
+    accuracy: float
+    macro: tuple[float, float, float]
+    weighted: tuple[float, float, float]
+
+
+def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
+    """Compute the classification report of a confusion matrix.
+
+    Args:
+        confusion: int64 `[K, K]`, a row a true class, a column a predicted class.
+    """
+    hits = np.diag(confusion).astype(float)
+    support, predicted = confusion.sum(1), confusion.sum(0)
+    recall = np.divide(hits, support, out=np.zeros_like(hits), where=support > 0)
+    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
+    both = precision + recall
+    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
+    # Like scikit-learn, a class that is neither in the targets nor in the predictions takes no part in the averages.
+    seen = (support + predicted) > 0
+    total = int(support.sum())
+    triple = (precision, recall, f1)
+    macro = [float(values[seen].mean()) if seen.any() else 0.0 for values in triple]
+    weighted = [float((values * support).sum() / total) if total else 0.0 for values in triple]
+    return ClassScores(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        accuracy=float(hits.sum() / total) if total else 0.0,
+        macro=(macro[0], macro[1], macro[2]),
+        weighted=(weighted[0], weighted[1], weighted[2]),
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far stated confidence and accuracy agree. A bin without images has NaN for both means.
+
+    `ece` is the expected calibration error: the gap between mean confidence and accuracy, weighted by the bins' counts.
+    """
+
+    edges: NDArray[np.float64]  # [bins + 1]
+    confidence: NDArray[np.float64]  # [bins], mean in the bin
+    accuracy: NDArray[np.float64]  # [bins]
+    counts: NDArray[np.int64]  # [bins]
+    ece: float
+
+
+def calibration(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15) -> Calibration:
+    """Bin predictions by confidence into equal widths, as Guo et al., "On calibration of modern neural networks" (2017).
+
+    Args:
+        confidence: float `[N]`, the probability of the predicted class; a NaN is left out.
+        correct: bool `[N]`.
+        bins: Number of bins over 0 to 1, each open below and closed above.
+    """
+    known = np.isfinite(confidence)
+    confidence, correct = confidence[known], correct[known]
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        stated = np.bincount(place, weights=confidence, minlength=bins) / counts
+        right = np.bincount(place, weights=correct.astype(float), minlength=bins) / counts
+    gap = np.nansum(np.abs(stated - right) * counts) / counts.sum() if counts.sum() else math.nan
+    return Calibration(edges=edges, confidence=stated, accuracy=right, counts=counts, ece=float(gap))
