@@ -53,7 +53,8 @@ class Loader:
                 where="data.batch_size",
                 remedy="give a batch size of at least 1, for example data.batch_size=32",
             )
-        self.gather, self.batch_size, self.sampler, self.seed = gather, batch_size, sampler, seed
+        self.gather, self.batch_size, self.seed = gather, batch_size, seed
+        self._sampler = sampler  # not `sampler`: Lightning takes whatever has that attribute for a DataLoader
         self.rows, self.labels = torch.as_tensor(rows), torch.as_tensor(labels)
         self.rank, self.world_size, self.pin_memory = rank, world_size, pin_memory
         self._current_epoch, self._epoch, self._done, self._resume_at = epoch, 0, 0, 0
@@ -71,7 +72,7 @@ class Loader:
         """Return the number of batches of each process."""
         images = len(self.rows)
         together = self.batch_size * self.world_size
-        if self.sampler == "sequential":
+        if self._sampler == "sequential":
             return -(-images // together)
         return images // together + (self._tail() > 0)
 
@@ -88,10 +89,10 @@ class Loader:
 
     def order(self, epoch: int) -> Tensor:
         """Return int64 [N], the positions in `rows` in the order in which the epoch visits them."""
-        if self.sampler == "sequential":
+        if self._sampler == "sequential":
             return torch.arange(len(self.rows))
         random = np.random.default_rng((self.seed, epoch))
-        if self.sampler == "shuffle":
+        if self._sampler == "shuffle":
             return torch.from_numpy(random.permutation(len(self.rows)))
         return torch.from_numpy(_balanced(self.labels.numpy(), random))
 
@@ -109,7 +110,7 @@ class Loader:
         together = self.batch_size * self.world_size
         first = number * together
         count = min(together, len(order) - first)
-        if self.sampler != "sequential" and count < together:
+        if self._sampler != "sequential" and count < together:
             count = self._tail()
         share = -(-count // self.world_size)
         places = torch.arange(first + self.rank * share, first + (self.rank + 1) * share)
