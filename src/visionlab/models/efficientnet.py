@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from visionlab.models.mobilenet_v2 import scale_width
 from visionlab.models.sizes import check_size, is_small
 
 # (expansion, kernel, stride, output channels, blocks) of the seven stages of B0: table 1 of the paper
@@ -18,13 +19,6 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-
-
-def scale_width(channels: int, width: float) -> int:
-    """Multiply channels by the width coefficient, rounded to a multiple of 8 and never below 90 % of the product."""
-    product = channels * width
-    rounded = max(8, int(product + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * product else rounded + 8
 
 
 class ConvNormAct(nn.Sequential):
