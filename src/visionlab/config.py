@@ -1,0 +1,193 @@
+"""From YAML files and overrides to one checked config.
+
+Imports neither torch nor lightning: `--help`, `--cfg job` and tab completion must be quick.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+
+from visionlab import runs, schema
+from visionlab.errors import ConfigError, UserError, nearest
+
+PACKAGE = "visionlab.conf"
+
+
+def compose(overrides: Sequence[str] = (), *, name: str = "train") -> DictConfig:
+    """Compose a config from `conf/` as the command line does.
+
+    Args:
+        overrides: Hydra overrides, such as `["model=alexnet", "optimizer.lr=1e-3"]`. A folder of one's own joins with
+            `hydra.searchpath=[file:///folder]`.
+        name: The base, a file of `conf/`.
+
+    Raises:
+        ConfigError: A key, choice or value does not exist.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+
+    # Inside a Hydra job (a sweep, a rank) Hydra already has a state, and initialising it anew would raise.
+    outer = Singleton._instances.pop(GlobalHydra, None)
+    try:
+        with initialize_config_module(PACKAGE, version_base="1.3", job_name=name):
+            return hydra_compose(name, overrides=list(overrides))
+    except HydraException as error:
+        raise explain(error) from error
+    finally:
+        Singleton._instances.pop(GlobalHydra, None)
+        if outer is not None:
+            Singleton._instances[GlobalHydra] = outer
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Return a config as plain containers with interpolations resolved, without Hydra's own node.
+
+    Raises:
+        ConfigError: A key that must be given (`???`) is not, or an interpolation leads nowhere.
+    """
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    try:
+        content: dict[str, Any] = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except MissingMandatoryValue as error:
+        key = str(error.full_key)
+        raise ConfigError(f"{key} must be given", where=key, remedy=f"add {key}=<value>") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0], where=str(error.full_key or "")) from error
+    return content
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check the types and ranges of a resolved config, and every `_target_` against its arguments.
+
+    Raises:
+        ConfigError: What is wrong with the first key that is.
+    """
+    for error in schema.violations(config):
+        raise error
+    _check_targets(config, "")
+
+
+def _check_targets(node: Any, path: str) -> None:
+    """Find arguments that a target does not take, before a run has spent an hour getting there."""
+    if not isinstance(node, Mapping):
+        return
+    for key, value in node.items():
+        _check_targets(value, f"{path}.{key}".lstrip("."))
+    target = node.get("_target_")
+    if not target or path.split(".")[0] in {"data", "model"} and path in {"data", "model"}:
+        return
+    import inspect
+
+    from hydra.utils import get_object
+
+    try:
+        called = get_object(target)
+        parameters = inspect.signature(called).parameters
+    except (ImportError, ValueError, TypeError) as error:
+        if isinstance(error, ImportError):
+            raise ConfigError(
+                f"{target} cannot be imported: {str(error).splitlines()[0]}", where=f"{path}._target_"
+            ) from error
+        return  # a builtin without a signature
+    except Exception as error:  # Hydra wraps what an import raised in its own type
+        raise ConfigError(f"{target} does not exist", where=f"{path}._target_", remedy=str(error)) from error
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in node:
+        ours = key.startswith("_") or key in OURS.get(path, ())
+        if not ours and key not in parameters:
+            raise ConfigError(
+                f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=nearest(key, parameters)
+            )
+
+
+# Keys of groups that visionlab takes out before the target is called.
+OURS = {
+    "optimizer": ("layer_decay", "decay_biases_and_norms"),
+    "scheduler": ("interval", "warmup_epochs", "monitor"),
+}
+
+
+def explain(error: BaseException) -> UserError:
+    """Turn an error of Hydra's composition into one that names the nearest key or choice."""
+    if isinstance(error, MissingConfigException):
+        group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
+        options = [option for option in (error.options or ()) if not option.startswith("_")]
+        if group:
+            return ConfigError(
+                f"there is no {group} named '{choice}'",
+                where=f"{group}={choice}",
+                remedy=nearest(choice, options) + (f"\n      known: {', '.join(options)}" if options else ""),
+            )
+        return ConfigError(str(error).splitlines()[0], remedy="see --help for the groups and their choices")
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"'{error.override}' cannot be read as an override",
+            remedy="write key=value; quote a value that holds spaces, commas or braces: 'key=\"a, b\"'",
+        )
+    cause = error.__cause__
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        if isinstance(cause.parent_node, DictConfig) and cause.key is not None:
+            parent = cause.parent_node
+            prefix = parent._get_full_key("") or ""
+            full = f"{prefix}.{cause.key}".lstrip(".")
+            known = [str(key) for key in parent if not str(key).startswith("_")]
+            return ConfigError(
+                f"there is no key '{full}'",
+                where=full,
+                remedy=nearest(str(cause.key), known) + f"  (a new key is added with +{full}=...)",
+            )
+        return ConfigError(str(cause).splitlines()[0], where=str(cause.full_key or ""))
+    text = str(error).splitlines()
+    match = re.match(r"Could not override '([^']+)'\. No match in the defaults list", text[0]) if text else None
+    if match:
+        groups = [path.name for path in conf_root().iterdir() if path.is_dir() and not path.name.startswith("_")]
+        return ConfigError(f"there is no group '{match[1]}'", where=match[1], remedy=nearest(match[1], groups))
+    return ConfigError(" ".join(text[:2]) or type(error).__name__)
+
+
+def conf_root() -> Path:
+    """Return the folder of the YAML files, wherever the package is installed."""
+    import visionlab.conf
+
+    return Path(visionlab.conf.__path__[0])
+
+
+def choices(group: str) -> list[str]:
+    """Return the names that a group can take; those that begin with an underscore are bases."""
+    return sorted(file.stem for file in (conf_root() / group).glob("*.yaml") if not file.name.startswith("_"))
+
+
+def _list_choices() -> str:
+    """List every group with its choices, 78 columns wide, for --help."""
+    import textwrap
+
+    groups = sorted(path.name for path in conf_root().iterdir() if path.is_dir() and path.name.isidentifier())
+    lines = []
+    for group in groups:
+        if group not in {"hydra", "__pycache__"} and choices(group):
+            text = ", ".join(choices(group))
+            lines.append(textwrap.fill(text, 78, initial_indent=f"  {group:<11}", subsequent_indent=" " * 13))
+    return "\n".join(lines)
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    """Name the run directory from inside the config: the hash of everything around this interpolation."""
+    plain = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+    try:
+        content: Any = OmegaConf.to_container(plain, resolve=True, throw_on_missing=False)
+    except (ConfigKeyError, InterpolationResolutionError):
+        return "unresolved"  # the door says why, a moment later
+    return runs.name(content)
+
+
+OmegaConf.register_new_resolver("visionlab.run_name", _run_name, replace=True)
+OmegaConf.register_new_resolver("visionlab.choices", _list_choices, replace=True)

@@ -1,0 +1,64 @@
+"""What all doors have in common: the way from the command line to a function, and from an error to an exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from hydra.errors import HydraException
+
+from visionlab.config import explain
+from visionlab.errors import UserError
+
+
+def enter(door: Callable[[], Any]) -> None:
+    """Run a door's command and leave the process with the exit code that its end calls for.
+
+    0 for success; 2, with a few lines and no traceback, for what the user can put right; 128 + n after signal n; and
+    the usual traceback for what is our own mistake.
+    """
+    # Without it Hydra prints its own short version of an error and exits before we see which error it was.
+    full = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        door()
+    except UserError as error:
+        leave(error)
+    except HydraException as error:
+        leave(explain(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BaseException as error:
+        code = getattr(error, "exit_code", None)  # visionlab.training.interruption, not imported for its weight
+        if code is None:
+            raise
+        print(f"{error}; the same command continues it", file=sys.stderr)
+        sys.exit(code)
+    finally:
+        if full is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def leave(error: UserError) -> None:
+    """Print an error as a few lines and exit with code 2."""
+    print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+class _Door(ModuleType):
+    """A door's module that is also its function: `visionlab.train` is both the command's file and what one calls.
+
+    Importing a submodule binds its name in the package, over any function of that name, so the module must answer to
+    a call.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+def callable_module(name: str) -> None:
+    """Make a door's module callable as the function of the same name in it."""
+    sys.modules[name].__class__ = _Door

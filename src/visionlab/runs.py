@@ -1,0 +1,255 @@
+"""Identity, layout and state of a run directory: the one module that knows them.
+
+A run is a function of its config. Its directory is named by the hash of what determines its outcome, so the same
+question asked twice finds its answer. `result.json` is the contract between a run and everything after it; it is
+replaced in one atomic step, and only the status `completed` is ever taken as an answer.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from visionlab.errors import RunError
+
+Status = Literal["running", "completed", "failed", "interrupted", "pruned"]
+
+# Keys that cannot change what comes out of a run: where things lie, what is printed, what is done with the result.
+NOT_IDENTITY = (
+    "hydra",
+    "outputs",
+    "force",
+    "resume",
+    "test",
+    "logger",
+    "sweep",
+    "reference",
+    "callbacks.progress",
+    "callbacks.checkpoint",
+    "data.cache_dir",
+    "data.download",
+    "data.workers",
+    "data.published",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+)
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Return the hash, 10 hexadecimal digits, of what determines the outcome of a run.
+
+    Args:
+        config: The resolved config as plain containers. Defaults are in it, so an edited YAML file changes the hash;
+            the order of keys does not, nor does 1e-3 for 0.001 or 1 for 1.0.
+    """
+    kept = json.loads(json.dumps(config, default=str))
+    # A published set holds the same images wherever it lies; a folder of one's own is known by nothing but its path.
+    if kept.get("data", {}).get("published"):
+        kept["data"].pop("root", None)
+    elif kept.get("data", {}).get("root"):
+        kept["data"]["root"] = str(Path(kept["data"]["root"]).expanduser().resolve())
+    for key in NOT_IDENTITY:
+        *parents, last = key.split(".")
+        node = kept
+        for parent in parents:
+            node = node.get(parent) or {}
+        node.pop(last, None)
+    text = json.dumps(_canonical(kept), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _canonical(value: Any) -> Any:
+    """Make equal numbers look equal: 1.0 becomes 1."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def name(config: Mapping[str, Any]) -> str:
+    """Return `<data>-<model>-<hash>`, the name of the directory of the run that this config describes."""
+    parts = (str(config[group].get("name") or group) for group in ("data", "model"))
+    return "-".join([*(re.sub(r"[^\w.]+", "_", part) for part in parts), identity(config)])
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash at any moment, finds the old content or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    mask = os.umask(0)
+    os.umask(mask)
+    Path(file.name).chmod(0o666 & ~mask)
+    Path(file.name).replace(path)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write rows as CSV in one atomic step; the columns are those of the first row unless given."""
+    from io import StringIO
+
+    text = StringIO()
+    writer = csv.DictWriter(text, columns or list(rows[0]), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+class Run:
+    """A run directory: what was asked, how far it got and what came out.
+
+    Args:
+        directory: The run directory, which need not exist yet.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.dir = Path(directory)
+
+    def __repr__(self) -> str:
+        return f"Run('{self.dir}', {self.status or 'not begun'})"
+
+    @classmethod
+    def open(cls, directory: str | Path) -> "Run":
+        """Return the run that lies in a directory.
+
+        Raises:
+            RunError: No run lies there.
+        """
+        run = cls(directory)
+        if not run.result:
+            raise RunError(
+                "no run lies here",
+                where=str(run.dir),
+                remedy="give the directory that `python -m visionlab.train` printed; it holds result.json",
+            )
+        return run
+
+    # What a run consists of ------------------------------------------------------------------------------------
+
+    @property
+    def page(self) -> Path:
+        """The page that a person opens first."""
+        return self.dir / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures of the page, as PNG and SVG."""
+        return self.dir / "figures"
+
+    def checkpoint(self, which: Literal["best", "last"] = "best") -> Path:
+        """The checkpoint with the best monitored value, or the last one written."""
+        return self.dir / "checkpoints" / f"{which}.ckpt"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of result.json; empty where the run has not begun. Read anew each time: it changes."""
+        try:
+            content: dict[str, Any] = json.loads((self.dir / "result.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            return {}  # a result that cannot be read is no answer
+        return content
+
+    @property
+    def status(self) -> Status | None:
+        """How far the run got; None where it has not begun. `running` may also mean that it was killed."""
+        return self.result.get("status")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config of the run as plain containers."""
+        import yaml
+
+        content: dict[str, Any] = yaml.safe_load((self.dir / "config.yaml").read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def metrics(self) -> list[dict[str, float | None]]:
+        """One row an epoch of metrics.csv, as numbers; an empty cell is None."""
+        rows = self._rows("metrics.csv")
+        return [{key: float(value) if value else None for key, value in row.items()} for row in rows]
+
+    @property
+    def predictions(self) -> list[dict[str, str]]:
+        """One row an evaluated image of predictions.csv."""
+        return self._rows("predictions.csv")
+
+    def _rows(self, file: str) -> list[dict[str, str]]:
+        try:
+            with (self.dir / file).open(newline="", encoding="utf-8") as lines:
+                return list(csv.DictReader(lines))
+        except FileNotFoundError:
+            return []
+
+    # How its state changes ---------------------------------------------------------------------------------------
+
+    def update(self, **changes: Any) -> None:
+        """Replace keys of result.json in one atomic step."""
+        write_atomically(self.dir / "result.json", json.dumps(self.result | changes, indent=1, default=str) + "\n")
+
+    def clear(self) -> None:
+        """Forget what an earlier attempt left, but for what Hydra wrote just now, its log and the lock."""
+        for path in self.dir.iterdir():
+            if path.name in {".hydra", ".lock"} or path.suffix == ".log":
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def discard_if_unused(self) -> None:
+        """Remove the directory where nothing but Hydra's own files came to lie in it."""
+        unused = self.dir.is_dir() and all(
+            path.name in {".hydra", ".lock"} or path.suffix == ".log" for path in self.dir.iterdir()
+        )
+        if unused:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory: one process a run. A second one waits until the first is done, and says so.
+
+        Raises:
+            RunError: The directory cannot be written.
+        """
+        try:
+            self.dir.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.dir / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                print(f"{self.dir} is being trained by {self._holder()}; waiting for it (Ctrl-C leaves).", flush=True)
+                lock.acquire()
+            (self.dir / ".lock-holder").write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except OSError as error:
+            raise RunError(
+                f"the run directory cannot be written: {error.strerror or error}",
+                where=str(self.dir),
+                remedy="free some space, or choose another place with outputs=<folder>",
+            ) from error
+        try:
+            yield
+        finally:
+            (self.dir / ".lock-holder").unlink(missing_ok=True)
+            lock.release()
+
+    def _holder(self) -> str:
+        try:
+            return (self.dir / ".lock-holder").read_text()
+        except OSError:
+            return "another process"

@@ -1,0 +1,139 @@
+"""Types and ranges of the keys that every run has: the root, the data, the trainer and the common optimizer keys.
+
+What is below a key with a `_target_` of its own is checked against that target's signature (visionlab.config.check).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from visionlab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a range; `whole` ones are ints, and `open_low`/`open_high` leave the bound itself out."""
+
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
+    open_low: bool = False
+    open_high: bool = False
+    or_null: bool = False
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kind = "an integer" if self.whole else "a number"
+        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" if self.low is not None else ""
+        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" if self.high is not None else ""
+        bounds = " and ".join(part for part in (low, high) if part)
+        return " or ".join([f"{kind} {bounds}".strip(), *self.words, *(["null"] if self.or_null else [])])
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is of this kind and in this range."""
+        if value is None:
+            return self.or_null
+        if isinstance(value, str):
+            return value in self.words
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        if self.low is not None and (value <= self.low if self.open_low else value < self.low):
+            return False
+        return not (self.high is not None and (value >= self.high if self.open_high else value > self.high))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return "one of: " + ", ".join("null" if value is None else str(value).lower() for value in self.values)
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is one of them; 1 does not pass for true."""
+        return any(value == known and type(value) is type(known) for known in self.values)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string."""
+
+    or_null: bool = False
+
+    def __str__(self) -> str:
+        return "text or null" if self.or_null else "text"
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is a string that is not empty."""
+        return self.or_null if value is None else isinstance(value, str) and bool(value)
+
+
+YES_NO = Choice((True, False))
+SEED = Number(0, 2**32 - 1, whole=True)
+COUNT = Number(1, whole=True)
+FRACTION = Number(0, 1, open_high=True, or_null=True)
+
+RULES: dict[str, Number | Choice | Text] = {
+    "seed": SEED,
+    "init_seed": SEED,
+    "monitor": Text(),
+    "mode": Choice(("max", "min")),
+    "test": YES_NO,
+    "force": YES_NO,
+    "outputs": Text(),
+    "resume": Text(or_null=True),
+    "data.root": Text(or_null=True),
+    "data.batch_size": COUNT,
+    "data.val_fraction": FRACTION,
+    "data.test_fraction": FRACTION,
+    "data.train_fraction": Number(0, 1, open_low=True),
+    "data.folds": Number(2, whole=True, or_null=True),
+    "data.fold": Number(0, whole=True),
+    "data.split_seed": SEED,
+    "data.sampler": Choice(("shuffle", "balanced")),
+    "data.on_bad_image": Choice(("error", "skip")),
+    "data.resize": Choice(("stretch", "crop", "pad", "none")),
+    "data.crop_ratio": Number(0, 1, open_low=True),
+    "data.download": YES_NO,
+    "data.workers": Number(1, whole=True, or_null=True),
+    "data.min_side": Number(1, whole=True, or_null=True),
+    "data.max_aspect": Number(1, or_null=True),
+    "augment.mixup": Number(0),
+    "augment.cutmix": Number(0),
+    "augment.erasing": Number(0, 1),
+    "model.channels_last": YES_NO,
+    "optimizer.lr": Number(0, open_low=True),
+    "optimizer.weight_decay": Number(0),
+    "optimizer.momentum": Number(0, 1, open_high=True),
+    "optimizer.layer_decay": Number(0, 1, open_low=True),
+    "scheduler.warmup_epochs": Number(0),
+    "scheduler.gamma": Number(0, open_low=True),
+    "scheduler.step_size": COUNT,
+    "loss.label_smoothing": Number(0, 1),
+    "trainer.accelerator": Choice(("auto", "cpu", "gpu", "mps", "cuda", "tpu")),
+    "trainer.devices": Number(1, whole=True, words=("auto",)),
+    "trainer.num_nodes": COUNT,
+    "trainer.max_epochs": COUNT,
+    "trainer.max_steps": Number(-1, whole=True),
+    "trainer.gradient_clip_val": Number(0, or_null=True, open_low=True),
+    "trainer.accumulate_grad_batches": COUNT,
+    "trainer.precision": Choice(("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")),
+}
+
+
+def violations(config: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """Yield an error for each key of a resolved config whose value has the wrong type or is out of range.
+
+    A key that a choice does not have (another data set's, say) is not missed here.
+    """
+    for key, rule in RULES.items():
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
+        if node is not _ABSENT and not rule.admits(node):
+            yield ConfigError(f"{key}={node} is not possible", where=key, remedy=f"give {rule}")
+
+
+_ABSENT = object()

@@ -1,0 +1,110 @@
+"""Train, test and report: `python -m visionlab.train`, or `visionlab.train(overrides=[...])`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from visionlab import doors, runs
+from visionlab.config import check, compose, resolved
+from visionlab.runs import Run
+
+
+def train(
+    overrides: Sequence[str] = (), *, config: DictConfig | None = None, directory: str | Path | None = None
+) -> Run:
+    """Train the run that a config describes, or return it where it is remembered.
+
+    Args:
+        overrides: Hydra overrides, such as `["model=alexnet", "optimizer.lr=1e-3"]`.
+        config: A composed config instead of overrides.
+        directory: Where the run lies; `<outputs>/<data>-<model>-<hash>` unless given.
+
+    Returns:
+        The completed run.
+
+    Raises:
+        UserError: What the user can put right, before training starts wherever it can be known.
+    """
+    asked = config if config is not None else compose(overrides)
+    plain = resolved(asked)
+    if plain["resume"]:
+        return _resume(Path(plain["resume"]))
+    check(plain)
+    run = Run(directory or Path(plain["outputs"]) / runs.name(plain))
+    with run.lock():
+        try:
+            return _train(run, asked, list(overrides))
+        finally:
+            run.discard_if_unused()
+
+
+def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
+    """Answer from memory, or begin or continue the run, whose lock is held."""
+    from visionlab.reports import closing
+
+    plain = resolved(asked)
+    if plain["force"]:
+        run.clear()
+    if run.status == "completed" and ("test" in run.result["evaluated"] or not plain["test"]):
+        from visionlab.training import environment
+
+        closing.remembered(run, environment.changes(run))
+        return run
+    from visionlab.training.fit import fit, test
+
+    if run.status == "completed":
+        test(asked, run)
+    else:
+        if run.status not in ("running", "interrupted"):
+            run.clear()  # a failed attempt leaves nothing that this one may build on
+        _note_overrides(run, overrides)
+        fit(asked, run, overrides)
+    closing.finished(run)
+    return run
+
+
+def _note_overrides(run: Run, overrides: list[str]) -> None:
+    """Leave, when called from Python, what the command line leaves."""
+    file = run.dir / ".hydra" / "overrides.yaml"
+    if not file.exists():
+        runs.write_atomically(file, OmegaConf.to_yaml(OmegaConf.create(overrides)))
+
+
+def _resume(directory: Path) -> Run:
+    """Continue the run of a directory with the config that lies in it."""
+    run = Run.open(directory)
+    config = OmegaConf.load(run.dir / "config.yaml")
+    assert isinstance(config, DictConfig)
+    config.resume, config.force = None, False
+    with run.lock():
+        return _train(run, config, run.result.get("overrides", []))
+
+
+@hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="train")
+def job(config: DictConfig) -> float | None:
+    """Run one job of the command line and return its monitored value, which Hydra's sweepers ask for."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra_config = HydraConfig.get()
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        run = train(list(hydra_config.overrides.task), config=config, directory=directory)
+    finally:
+        Run(directory).discard_if_unused()
+    value = run.result["metrics"].get(str(config.monitor))
+    return None if value is None else float(value)
+
+
+def main() -> None:
+    """Enter from the command line."""
+    doors.enter(job)
+
+
+doors.callable_module(__name__)
+
+if __name__ == "__main__":
+    from visionlab.train import main as importable  # so that launchers pickle the job by its real name
+
+    importable()

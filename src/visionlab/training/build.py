@@ -1,0 +1,97 @@
+"""From a config to the objects of a run: data module, classifier, trainer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from omegaconf import DictConfig, OmegaConf
+
+from visionlab.data.module import ImageDataModule
+from visionlab.models import freezing, weights
+from visionlab.runs import Run
+from visionlab.training.checkpoint_io import WholeCheckpointIO
+from visionlab.training.classifier import ImageClassifier
+from visionlab.training.supply import supply
+
+
+def data_module(config: DictConfig) -> ImageDataModule:
+    """Build and set up the data module of a run.
+
+    Raises:
+        DataError: The data are missing or unfit.
+    """
+    augment = instantiate(config.augment, _convert_="all")
+    expects = weights.expected(config.model.weights, config.model.name)
+    data: ImageDataModule = instantiate(
+        config.data, _partial_=True, _convert_="all"
+    )(augment=augment, seed=config.seed, expects=expects)  # fmt: skip
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = True) -> ImageClassifier:
+    """Build the classifier of a run for the classes of its data.
+
+    Args:
+        config: The composed config.
+        data: The data module, set up.
+        pretrained: Whether to load the weights that the config names; not where a checkpoint follows.
+
+    Raises:
+        WeightsError: The weights are missing or do not fit.
+    """
+    build = instantiate(config.model, _partial_=True, _convert_="all")
+    made: ImageClassifier = build(
+        loss=instantiate(config.loss, _convert_="all"),
+        optimizer=OmegaConf.to_container(config.optimizer, resolve=True),
+        scheduler=OmegaConf.to_container(config.scheduler, resolve=True),
+        num_classes=data.num_classes,
+        image_size=max(data.image_size),
+        class_counts=data.class_counts,
+        seed=config.seed,
+        init_seed=config.init_seed,
+        monitor=config.monitor,
+        mode=config.mode,
+    )
+    if pretrained and made.weights:
+        made.loaded = weights.load(made.network, made.weights, made.name)
+    made.free = freezing.freeze(made.network, made.freeze)
+    return made
+
+
+def trainer(config: DictConfig, *, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> Trainer:
+    """Build the trainer of a run, which leaves progress, checkpoints and shards to us."""
+    build = instantiate(config.trainer, _partial_=True, _convert_="all")
+    made: Trainer = build(
+        callbacks=list(callbacks),
+        logger=list(loggers),
+        plugins=[AsyncCheckpointIO(WholeCheckpointIO())],
+        enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=1,  # nothing is logged by step; the default warns about epochs of fewer than 50 batches
+    )
+    return made
+
+
+def loggers(config: DictConfig, run: Run) -> list[Logger]:
+    """Build the loggers of a run; they write into its directory."""
+    if not config.logger or not config.logger.get("_target_"):
+        return []
+    factory = instantiate(config.logger, _partial_=True, _convert_="all")
+    return [supply(factory, save_dir=str(run.dir), name="", version="")]
+
+
+def parameters(module: LightningModule) -> dict[str, int]:
+    """Count all parameters of a classifier's network and those that are trained."""
+    counted: dict[str, Any] = {"parameters": 0, "trainable_parameters": 0}
+    for parameter in module.network.parameters():
+        counted["parameters"] += parameter.numel()
+        counted["trainable_parameters"] += parameter.numel() * parameter.requires_grad
+    return counted

@@ -1,0 +1,117 @@
+"""Checkpoint files that are whole or not taken: written aside, synced, renamed, and known by their digest."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import nn
+
+from visionlab.errors import CheckpointError
+from visionlab.runs import write_atomically
+
+DIGESTS = "digests.json"
+
+
+class WholeCheckpointIO(CheckpointIO):
+    """Writes each checkpoint to a temporary name, syncs it and renames it; the one before stays as `previous-*`.
+
+    Beside the checkpoints lies a list of the SHA-256 digests of all that were written whole. The digest is noted before
+    the rename, so a crash between the two leaves an unused digest and never an unknown file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            CheckpointError: It could not be written, for want of space say; the one before is untouched.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            _note_digest(part)
+            if path.exists():
+                path.replace(path.with_name(f"previous-{path.name}"))
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as a RuntimeError
+            part.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise CheckpointError(
+                f"the checkpoint could not be written: {reason}",
+                where=str(path),
+                remedy="free some space and give the same command again; it continues from the checkpoint before",
+            ) from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint, tensors and plain values only."""
+        return load(Path(path), map_location=map_location)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint with `weights_only=True`: what it pickles beyond tensors and plain values does not run.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, or holds something else.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError("there is no checkpoint", where=str(path)) from error
+    except Exception as error:  # torch raises a dozen types for a damaged or hostile file
+        raise CheckpointError(
+            f"the checkpoint cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            remedy="train again with force=true",
+        ) from error
+    return content
+
+
+def load_network(network: nn.Module, path: Path) -> None:
+    """Give a network the weights that a checkpoint of a classifier around it holds."""
+    state = load(path)["state_dict"]
+    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+
+
+def newest_whole(folder: Path, name: str = "last.ckpt") -> tuple[Path | None, list[Path]]:
+    """Find the newest checkpoint that is whole.
+
+    Returns:
+        The checkpoint, or None, and those that were passed over because they are truncated or were tampered with.
+    """
+    try:
+        known = set(json.loads((folder / DIGESTS).read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError):
+        known = set()
+    damaged = []
+    for path in (folder / name, folder / f"previous-{name}"):
+        if path.exists():
+            if _digest(path) in known:
+                return path, damaged
+            damaged.append(path)
+    return None, damaged
+
+
+def _note_digest(part: Path) -> None:
+    notes = part.parent / DIGESTS
+    try:
+        known = json.loads(notes.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        known = []
+    write_atomically(notes, json.dumps([*known, _digest(part)][-8:]))  # best and last, each with the one before
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

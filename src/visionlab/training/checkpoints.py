@@ -1,0 +1,82 @@
+"""When checkpoints are written: `last` to continue from, `best` to evaluate.
+
+An exact resume forbids some moments. A checkpoint of the last batch of an epoch would lose the validation and the
+early-stopping update that follow it, so `last` is written after the first step of an epoch (with all that the epoch
+before brought) and then every n steps or minutes, but never on the last batch.
+"""
+
+import math
+import time
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from visionlab.runs import Run
+
+
+class Checkpoints(Checkpoint):
+    """Writes `checkpoints/last.ckpt` and `checkpoints/best.ckpt`.
+
+    Args:
+        run: The run directory.
+        monitor: The metric by which an epoch is the best.
+        mode: Whether larger (max) or smaller (min) is better. The earliest of equal epochs is kept.
+        every_n_steps: Optimizer steps between two `last` checkpoints; None for one an epoch.
+        every_minutes: Minutes between two `last` checkpoints within an epoch; None for one an epoch.
+    """
+
+    def __init__(
+        self, run: Run, *, monitor: str, mode: str, every_n_steps: int | None = None, every_minutes: float | None = None
+    ) -> None:
+        self.run, self.monitor, self.mode = run, monitor, mode
+        self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.saved_step, self._saved_at = -1, time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far and its epoch."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the best value of a checkpoint."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the step that was resumed from as saved."""
+        self.saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Let the plateau scheduler be updated at the end of an epoch that was resumed in its middle.
+
+        Lightning leaves that out while it takes itself to be restarting, which it does until the epoch's end.
+        """
+        trainer.fit_loop._restarting = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write `last` where it is due."""
+        if trainer.is_last_batch or trainer.global_step == self.saved_step:
+            return  # in the middle of an accumulation the gradients so far are in no checkpoint
+        first = batch_idx < trainer.accumulate_grad_batches
+        steps = self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps
+        minutes = self.every_minutes and time.monotonic() - self._saved_at >= 60 * self.every_minutes
+        if first or steps or minutes:
+            self.save_last(trainer)
+
+    def save_last(self, trainer: Trainer) -> None:
+        """Write `last` now."""
+        self.saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        trainer.save_checkpoint(self.run.checkpoint("last"))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `best` where the epoch is the best so far."""
+        if self.monitor not in trainer.callback_metrics:
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        if better and not math.isnan(value):
+            self.best, self.best_epoch = value, trainer.current_epoch
+            trainer.save_checkpoint(self.run.checkpoint("best"), weights_only=True)

@@ -1,0 +1,166 @@
+"""The LightningModule of every architecture: a network, a loss, an optimizer, a scheduler and their metrics."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from visionlab.data.batch import Batch
+from visionlab.models import freezing
+from visionlab.training import optimizers, schedulers
+from visionlab.training.seeding import seed_step
+from visionlab.training.supply import supply
+from visionlab.training.tally import Tally
+
+
+class ImageClassifier(LightningModule):
+    """A network that classifies images, and how it is trained.
+
+    Each file of `conf/model/` composes one, around another network.
+
+    Args:
+        name: Name of the architecture, as run directories and tables show it.
+        network: Factory of the network; it is given `num_classes` and `image_size` where it asks for them.
+        loss: Factory of the loss; it is given `class_counts` and `num_classes` where it asks for them.
+        optimizer: Config of the optimizer, see `visionlab.training.optimizers`.
+        scheduler: Config of the learning-rate scheduler, see `visionlab.training.schedulers`.
+        num_classes: Number of classes K.
+        image_size: The larger side of the images, px.
+        class_counts: Images of each class in the training split, int64 [K].
+        seed: Seed of dropout and the like.
+        init_seed: Seed of the initial weights.
+        weights: Weights to begin with: null, imagenet, a file or a run directory; loaded by the caller.
+        freeze: What is not trained, see `visionlab.models.freezing`.
+        frozen_norms: Whether frozen BatchNorm layers keep their running statistics (eval) or not (train).
+        channels_last: Whether images and kernels lie in memory channel by channel for each pixel.
+        monitor: The metric that the plateau scheduler follows unless told otherwise.
+        mode: Whether larger (max) or smaller (min) values of the monitor are better.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        network: Callable[..., nn.Module],
+        loss: Callable[..., nn.Module],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        num_classes: int,
+        image_size: int,
+        class_counts: Tensor,
+        seed: int = 0,
+        init_seed: int = 0,
+        weights: str | None = None,
+        freeze: str = "none",
+        frozen_norms: str = "eval",
+        channels_last: bool = True,
+        monitor: str = "val/acc",
+        mode: str = "max",
+    ) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(init_seed)
+            self.network = supply(network, num_classes=num_classes, image_size=image_size)
+        self.loss = supply(loss, num_classes=num_classes, class_counts=class_counts)
+        self.name, self.weights, self.seed = name, weights, seed
+        self.optimizer_config, self.scheduler_config = optimizer, scheduler
+        self.freeze, self.frozen_norms = freeze, frozen_norms
+        self.monitor, self.mode = monitor, mode
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        k = 5 if num_classes > 5 else 0
+        self.train_tally, self.tally = Tally(num_classes), Tally(num_classes, k=k)
+        # What visionlab.training.build did to the network: weights that were loaded, layers that are trained.
+        self.loaded: Any = None
+        self.free: Any = None
+        # What the last evaluation of a split left, read by visionlab.training.evaluation.
+        self.outcomes: list[tuple[Tensor, ...]] = []
+        self.test_figures: dict[str, float] = {}
+        self.test_confusion = torch.empty(0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, float [B, 3, H, W], to logits, float [B, K]."""
+        logits: Tensor = self.network(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer over the parameters that are trained, and its schedulers."""
+        optimizer = optimizers.build(self.optimizer_config, self.network)
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        plans = schedulers.configure(
+            self.scheduler_config,
+            optimizer,
+            steps_per_epoch=max(1, steps // epochs),
+            total_steps=steps,
+            max_epochs=epochs,
+            monitor=self.monitor,
+            mode=self.mode,
+        )
+        return [optimizer], plans
+
+    def on_train_epoch_start(self) -> None:
+        """Keep frozen BatchNorm layers as they are; Lightning has put the whole network in training mode."""
+        if self.frozen_norms == "eval":
+            freezing.hold_norms(self.network)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout for this step."""
+        seed_step(self.seed, self.current_epoch, batch_idx, self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch, float []."""
+        logits = self(batch.images)
+        loss: Tensor = self.loss(logits, batch.labels)
+        self.train_tally.update(loss, logits.detach(), batch.labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the figures of the epoch: the loss and accuracy while training, and the learning rate it ran with."""
+        figures = self.train_tally.compute()
+        self.train_tally.reset()
+        rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
+        self.log_dict({"train/loss": figures["loss"], "train/acc": figures["acc"], "lr": rate}, rank_zero_only=True)
+
+    # Evaluation --------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch of validation images to the sums."""
+        self.evaluate_batch(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics of the epoch."""
+        figures = self.tally.compute()
+        self.tally.reset()
+        self.log_dict({f"val/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the sums, and keep what was predicted for each of its images."""
+        probabilities = self.evaluate_batch(batch).float().softmax(1)
+        confidence, predicted = probabilities.max(1)
+        right = probabilities.gather(1, batch.labels.clamp(min=0)[:, None])[:, 0]
+        self.outcomes.append(tuple(x.cpu() for x in (batch.rows, batch.labels, predicted, confidence, right)))
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the figures of the split."""
+        self.test_figures = {name: float(value) for name, value in self.tally.compute().items()}
+        with self.tally.sync_context():
+            self.test_confusion = self.tally.matrix().cpu().clone()
+        self.tally.reset()
+
+    def evaluate_batch(self, batch: Batch) -> Tensor:
+        """Add a batch to the sums and return its logits, float [B, K]. Padding rows (label -1) count nowhere."""
+        logits = self(batch.images)
+        if self.trainer.world_size > 1:  # only there do batches hold padding, and looking for it costs a sync
+            real = batch.labels >= 0
+            loss = self.loss(logits[real], batch.labels[real]) if bool(real.any()) else logits.new_zeros(())
+        else:
+            loss = self.loss(logits, batch.labels)
+        self.tally.update(loss, logits, batch.labels)
+        return logits
+
+

@@ -1,0 +1,45 @@
+"""What this machine can compute on, asked before a run starts."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from visionlab.errors import DeviceError
+
+
+def available() -> dict[str, int]:
+    """Return the accelerators of this machine with the number of their devices."""
+    import torch
+
+    found = {"cpu": os.cpu_count() or 1}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.device_count()
+    if torch.backends.mps.is_available():
+        found["mps"] = 1
+    return found
+
+
+def check(trainer: Mapping[str, Any]) -> None:
+    """Check that the accelerator, the number of devices and the precision of a trainer config are to be had here.
+
+    Raises:
+        DeviceError: They are not; it says what this machine has.
+    """
+    found = available()
+    here = ", ".join(f"{kind} ({count} cores)" if kind == "cpu" else f"{kind} ({count})" for kind, count in found.items())
+    wanted = {"cuda": "gpu"}.get(trainer["accelerator"], trainer["accelerator"])
+    if wanted == "auto":
+        wanted = next(kind for kind in ("gpu", "mps", "cpu") if kind in found)
+    if wanted not in found:
+        raise DeviceError(
+            f"this machine has no {wanted}", where="trainer.accelerator", remedy=f"it has: {here}; or use auto"
+        )
+    devices = trainer["devices"]
+    if wanted != "cpu" and devices != "auto" and devices > found[wanted]:
+        raise DeviceError(
+            f"{devices} devices are asked for", where="trainer.devices", remedy=f"this machine has: {here}"
+        )
+    if wanted == "cpu" and str(trainer["precision"]).startswith("16"):
+        raise DeviceError(
+            f"the CPU has no precision {trainer['precision']}", where="trainer.precision", remedy="use bf16-mixed"
+        )

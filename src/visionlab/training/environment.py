@@ -1,0 +1,64 @@
+"""What a run ran on, and what of it has changed since."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from visionlab.runs import Run
+
+PACKAGES = ("visionlab", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "hydra-core")
+
+
+def describe() -> dict[str, Any]:
+    """Return machine, versions, thread count and the state of our own source, for result.json."""
+    import torch
+
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    return found | source()
+
+
+def source() -> dict[str, str | None]:
+    """Return the commit of our own source and a digest of what is not committed; None outside a checkout."""
+    import hashlib
+
+    root = Path(__file__).parents[3]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    # An installed package may lie inside somebody else's checkout, whose commits say nothing about us.
+    if not (root / "src" / "visionlab").is_dir() or not (commit := git("rev-parse", "--short=10", "HEAD")):
+        return {"commit": None, "uncommitted": None}
+    diff = git("diff", "HEAD", "--", "src", "conf")
+    return {"commit": commit, "uncommitted": hashlib.sha256(diff.encode()).hexdigest()[:10] if diff else None}
+
+
+def changes(run: Run) -> list[str]:
+    """Return, as sentences, what a completed run was recorded with that is different now.
+
+    Cheap, since it is asked whenever a run answers from memory: it imports no torch and reads no image.
+    """
+    then = run.result.get("environment", {})
+    found = []
+    for name in ("visionlab", "torch"):
+        before, now = then.get("versions", {}).get(name), version(name)
+        if before != now:
+            found.append(f"{name} was {before}, is now {now}")
+    now_source = source()
+    if then.get("commit") and (then["commit"], then.get("uncommitted")) != tuple(now_source.values()):
+        found.append("the source of visionlab has changed")
+    return found

@@ -1,0 +1,222 @@
+"""A run from its config to its result: build, train, evaluate the best epoch, record."""
+
+import logging
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import lightning
+from hydra.utils import instantiate
+from lightning import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from visionlab import runs
+from visionlab.config import resolved
+from visionlab.data.module import ImageDataModule
+from visionlab.errors import UserError
+from visionlab.reports import run_page
+from visionlab.runs import Run
+from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome
+from visionlab.training.checkpoints import Checkpoints
+from visionlab.training.classifier import ImageClassifier
+from visionlab.training.interruption import Interrupted, Interruption
+from visionlab.training.progress import EpochProgress
+from visionlab.training.records import Records
+
+
+def fit(config: DictConfig, run: Run, overrides: list[str]) -> None:
+    """Train a run, from its last checkpoint where it has one, evaluate it and write its page.
+
+    Args:
+        config: The composed config.
+        run: The run directory, whose lock is held.
+        overrides: What was asked beyond the defaults, for the record.
+
+    Raises:
+        UserError: What the user can put right; before training wherever it can be known.
+        Interrupted: A signal came; the same call continues the run.
+    """
+    began = time.perf_counter()
+    plain = resolved(config)
+    devices.check(plain["trainer"])
+    _quiet()
+    lightning.seed_everything(config.seed, verbose=False)
+    data = build.data_module(config)
+    classifier = build.classifier(config, data)
+    resume_from = _checkpoint(run)
+
+    records = Records(run)
+    keep = {key: plain["callbacks"]["checkpoint"][key] for key in ("every_n_steps", "every_minutes")}
+    checkpoints = Checkpoints(run, monitor=config.monitor, mode=config.mode, **keep)
+    interruption = Interruption(checkpoints)
+    callbacks: list[Callback] = [interruption, records, checkpoints, *_chosen(config)]
+    if plain["callbacks"]["progress"]["show"]:
+        callbacks.insert(2, EpochProgress(records, monitor=config.monitor))
+    loggers = build.loggers(config, run)
+    trainer = build.trainer(config, callbacks=callbacks, loggers=loggers)
+
+    _begin(run, plain, overrides, data, classifier)
+    with _state_of(run), interruption.watching():
+        fit_began = time.perf_counter()
+        trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
+        interruption.stop_if_asked()
+        fit_seconds = time.perf_counter() - fit_began
+        if run.checkpoint("best").exists():
+            checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
+        splits = ["val", "test"] if plain["test"] and data.has_test else ["val"]
+        evaluations = [_evaluate(trainer, classifier, data, split) for split in splits]
+        outcome.write(run, evaluations, data)
+        metrics = {f"{e.split}/{name}": value for e in evaluations for name, value in e.metrics.items()}
+        best = checkpoints.best_epoch if checkpoints.best_epoch is not None else trainer.current_epoch - 1
+        rows = records.rows
+        metrics |= {name: rows[best][name] for name in ("train/loss", "train/acc") if rows and name in rows[best]}
+        run.update(
+            status="completed",
+            error=None,
+            seconds={
+                "fit": round(sum(row["seconds"] for row in rows), 3),
+                "total": round(run.result["seconds"]["before"] + time.perf_counter() - began, 3),
+                "last_fit": round(fit_seconds, 3),
+            },
+            best_epoch=best,
+            epochs=len(rows),
+            metrics=metrics,
+            evaluated=splits,
+            images_per_second=_median([row["images_per_second"] for row in rows]),
+        )
+        run_page.write(run.dir)
+        _log_hyperparameters(trainer.loggers, plain, metrics, config.monitor)
+
+
+def test(config: DictConfig, run: Run) -> None:
+    """Evaluate the test split of a completed run that was trained without it, and add it to the result."""
+    plain = resolved(config)
+    devices.check(plain["trainer"])
+    data = build.data_module(config)
+    if not data.has_test:
+        return
+    classifier = build.classifier(config, data, pretrained=False)
+    checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
+    trainer = build.trainer(config)
+    evaluations = [_evaluate(trainer, classifier, data, split) for split in ("val", "test")]
+    outcome.write(run, evaluations, data)
+    figures = {f"test/{name}": value for name, value in evaluations[-1].metrics.items()}
+    run.update(metrics=run.result["metrics"] | figures, evaluated=["val", "test"])
+    run_page.write(run.dir)
+
+
+def _quiet() -> None:
+    """Keep Lightning's own chatter off the terminal; what a person must know, we say ourselves."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+def _checkpoint(run: Run) -> str | None:
+    """Find the checkpoint to continue from, and say so."""
+    if run.status is None:
+        return None
+    found, damaged = checkpoint_io.newest_whole(run.checkpoint("last").parent)
+    console = Console()
+    for path in damaged:
+        console.print(f"[yellow]{path.name} is damaged and is not used.[/]")
+    if found:
+        console.print(f"Continuing the interrupted run from {found.name}.", highlight=False)
+    return str(found) if found else None
+
+
+def _chosen(config: DictConfig) -> Iterator[Callback]:
+    """Build the callbacks that the config switches on."""
+    for node in config.callbacks.values():
+        if node is not None and "_target_" in node and (made := instantiate(node, _convert_="all")) is not None:
+            yield made
+
+
+def _begin(
+    run: Run, plain: dict[str, Any], overrides: list[str], data: ImageDataModule, classifier: ImageClassifier
+) -> None:
+    """Record what is about to be trained, and from now on that it runs."""
+    before = run.result
+    runs.write_atomically(run.dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain), sort_keys=False))
+    summary = data.summary()
+    run.update(
+        status="running",
+        error=None,
+        command=" ".join(["python -m visionlab.train", *overrides]),
+        overrides=overrides,
+        hash=runs.identity(plain),
+        config_hash=runs.identity(plain),
+        seed=plain["seed"],
+        monitor=plain["monitor"],
+        mode=plain["mode"],
+        started=before.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds={"before": before.get("seconds", {}).get("so_far", 0.0)},
+        data=summary | {
+            "classes": data.classes,
+            "class_counts": data.class_counts.tolist(),
+            "image_size": list(data.image_size),
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+        model={"name": classifier.name, **build.parameters(classifier)},
+        reference=plain["reference"],
+        environment=environment.describe(),
+    )  # fmt: skip
+
+
+@contextmanager
+def _state_of(run: Run) -> Iterator[None]:
+    """Record how a run ended that did not complete."""
+    began = time.perf_counter()
+
+    def record(status: runs.Status, error: BaseException) -> None:
+        seconds = run.result["seconds"]
+        so_far = seconds["before"] + time.perf_counter() - began
+        run.update(status=status, error=str(error) or type(error).__name__, seconds=seconds | {"so_far": so_far})
+
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        record("interrupted", error)
+        raise
+    except UserError as error:
+        record("failed", error)
+        raise
+    except Exception as error:
+        record("failed", error)
+        run.update(traceback=traceback.format_exc())
+        raise
+
+
+def _evaluate(trainer: Any, classifier: ImageClassifier, data: ImageDataModule, split: str) -> evaluation.Evaluation:
+    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
+    return evaluation.evaluate(trainer, classifier, loader, split, data.preprocess)
+
+
+def _median(values: list[float]) -> float | None:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else None
+
+
+def _log_hyperparameters(loggers: Any, plain: dict[str, Any], metrics: dict[str, float], monitor: str) -> None:
+    """Fill TensorBoard's HParams tab: what was set, with what came of it."""
+    groups = ("data", "augment", "model", "loss", "optimizer", "scheduler", "trainer")
+    flat = {"seed": plain["seed"]} | {
+        f"{group}.{key}": value
+        for group in groups
+        for key, value in (plain[group] or {}).items()
+        if isinstance(value, int | float | str | bool) and key not in {"root", "cache_dir", "download", "workers"}
+    }
+    figures = {f"best/{name}": value for name, value in metrics.items() if name in (monitor, "val/loss", "test/acc")}
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(flat, figures)
+            logger.finalize("success")
+        else:
+            logger.log_hyperparams(flat)

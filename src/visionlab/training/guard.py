@@ -1,0 +1,50 @@
+"""Stops a run whose loss is no longer a number, and says where that began."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from visionlab.errors import UserError
+
+
+class Diverged(UserError):
+    """The loss became NaN or infinite."""
+
+
+class NanGuard(Callback):
+    """Stops on a NaN or infinite loss, naming the step and the learning rate.
+
+    The device remembers the first such step by itself; it is asked only now and then, since each question waits for it.
+
+    Args:
+        every_n_steps: Batches between two looks.
+    """
+
+    def __init__(self, every_n_steps: int = 50) -> None:
+        self.every_n_steps = every_n_steps
+        self._first = torch.empty(0)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with no bad step."""
+        self._first = torch.full((), -1, dtype=torch.long, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the first bad step on the device."""
+        bad = ~torch.isfinite(outputs["loss"].detach())
+        self._first = torch.where((self._first < 0) & bad, batch_idx, self._first)
+        if self._first.device.type == "cpu" or (batch_idx + 1) % self.every_n_steps == 0 or trainer.is_last_batch:
+            self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        first = int(self._first)
+        if first >= 0:
+            rate = trainer.optimizers[0].param_groups[-1]["lr"]
+            raise Diverged(
+                f"the loss became NaN or infinite in epoch {trainer.current_epoch}, batch {first}, "
+                f"at learning rate {rate:g}",
+                where="optimizer.lr",
+                remedy=f"try optimizer.lr={rate / 10:g}, or trainer.gradient_clip_val=1",
+            )
