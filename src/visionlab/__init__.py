@@ -1,1 +1,34 @@
-"""visionlab: image-classification experiments that are a config, and runs that are remembered."""
+"""visionlab: image-classification experiments that are a config, and runs that are remembered.
+
+The doors are verbs; each is a command (`python -m visionlab.train`) and a function of the same name:
+
+    run = visionlab.train(["model=alexnet", "data=tiny_imagenet10"])
+    run.result["metrics"]["test/acc"]
+    visionlab.load(run)(images)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from visionlab.compare import compare as compare
+    from visionlab.evaluate import evaluate as evaluate
+    from visionlab.explore import explore as explore
+    from visionlab.loading import Loaded as Loaded
+    from visionlab.loading import load as load
+    from visionlab.runs import Run as Run
+    from visionlab.train import train as train
+
+# Importing visionlab must stay as quick as `--help`, so what it offers is imported when it is first asked for.
+_HOME = {"load": "loading", "Loaded": "loading", "Run": "runs"}
+_DOORS = ("train", "evaluate", "predict", "explore", "compare", "tune", "export", "reproduce")
+
+__all__ = ["Loaded", "Run", "compare", "evaluate", "explore", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _DOORS:
+        return import_module(f"visionlab.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"visionlab.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'visionlab' has no attribute '{name}'")

@@ -1,5 +1,6 @@
 """What all doors have in common: the way from the command line to a function, and from an error to an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from typing import Any
 from hydra.errors import HydraException
 
 from visionlab.config import explain
-from visionlab.errors import UserError
+from visionlab.errors import RunError, UserError
+
+# What a disk or its owner refuses; any other OSError is our own mistake.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT}
 
 
 def enter(door: Callable[[], Any]) -> None:
@@ -29,6 +33,11 @@ def enter(door: Callable[[], Any]) -> None:
         leave(explain(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in REFUSALS or error.filename is None:
+            raise
+        remedy = "free some space, or choose a place that can be written with outputs=<folder>"
+        leave(RunError(f"{error.strerror}", where=str(error.filename), remedy=remedy))
     except BaseException as error:
         code = getattr(error, "exit_code", None)  # visionlab.training.interruption, not imported for its weight
         if code is None:

@@ -24,8 +24,8 @@ class Number:
 
     def __str__(self) -> str:
         kind = "an integer" if self.whole else "a number"
-        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" if self.low is not None else ""
-        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" if self.high is not None else ""
+        low = f"{'above' if self.open_low else 'at least'} {self.low}" if self.low is not None else ""
+        high = f"{'below' if self.open_high else 'at most'} {self.high}" if self.high is not None else ""
         bounds = " and ".join(part for part in (low, high) if part)
         return " or ".join([f"{kind} {bounds}".strip(), *self.words, *(["null"] if self.or_null else [])])
 

@@ -1,0 +1,108 @@
+"""Evaluate a trained run again, on its own data or others of the same classes: `python -m visionlab.evaluate run=...`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from visionlab import doors, runs
+from visionlab.config import check, resolved
+from visionlab.errors import ConfigError, DataError
+from visionlab.runs import Run
+
+if TYPE_CHECKING:
+    from visionlab.training.evaluation import Evaluation
+
+
+def evaluate(
+    run: str | Path | Run,
+    split: Literal["train", "val", "test"] = "test",
+    *,
+    data: dict[str, Any] | None = None,
+    accelerator: str | None = None,
+    batch_size: int | None = None,
+    out: str | Path | None = None,
+) -> "Evaluation":
+    """Evaluate the best checkpoint of a run.
+
+    Args:
+        run: The run or its directory.
+        split: Which split of the data.
+        data: Keys of the run's data config that are replaced, such as `{"root": "other/photos"}`.
+        accelerator: Where to compute; as the run was trained unless given.
+        batch_size: Images a batch; as the run was trained unless given. The sums of a batch depend on its size in the
+            last digits.
+        out: A folder that predictions.csv and metrics.json are written to.
+
+    Raises:
+        RunError: No run lies there.
+        DataError: The data have other classes than the run, or lack the split.
+    """
+    from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
+
+    run = run if isinstance(run, Run) else Run.open(run)
+    config = OmegaConf.create(run.config)
+    OmegaConf.set_struct(config, True)
+    try:
+        config.data.update(data or {})
+    except Exception as error:
+        raise ConfigError(f"the run's data have no such key: {error}", where="data") from error
+    config.trainer.update({"devices": 1, "strategy": "auto"} | ({"accelerator": accelerator} if accelerator else {}))
+    config.data.batch_size = batch_size or config.data.batch_size
+    check(resolved(config))
+    devices.check(run.config["trainer"] | {"accelerator": config.trainer.accelerator, "devices": 1})
+    module = build.data_module(config)
+    if module.classes != run.result["data"]["classes"]:
+        raise DataError(
+            f"the data have the classes {', '.join(module.classes[:5])}..., the run was trained on others",
+            where=str(config.data.root),
+            remedy=f"give data with the classes {', '.join(run.result['data']['classes'][:8])}...",
+        )
+    if split == "test" and not module.has_test:
+        raise DataError("the data have no test split", where=str(config.data.root), remedy="use split=val")
+    classifier = build.classifier(config, module, pretrained=False)
+    checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
+    loaders = {
+        "train": module.train_eval_dataloader,
+        "val": module.val_dataloader,
+        "test": module.test_dataloader,
+    }
+    found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
+    if out is not None:
+        runs.write_csv(Path(out) / "predictions.csv", outcome.predictions(found, module))
+        figures = {f"{split}/{name}": value for name, value in found.metrics.items()}
+        runs.write_atomically(Path(out) / "metrics.json", json.dumps(figures, indent=1) + "\n")
+    return found
+
+
+@hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="evaluate")
+def job(config: DictConfig) -> None:
+    """Evaluate and print the figures beside those that the run recorded."""
+    from rich.console import Console
+    from rich.table import Table
+
+    asked = resolved(config)
+    if asked["split"] not in ("train", "val", "test"):
+        raise ConfigError(f"split={asked['split']} is not possible", where="split", remedy="use train, val or test")
+    run = Run.open(asked.pop("run"))
+    found = evaluate(run, **asked)
+    table = Table(title=f"{run.dir.name}, {found.split}, {len(found.rows):,} images", title_justify="left", box=None)
+    for column in ("", "now", "result.json"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, value in found.metrics.items():
+        recorded = run.result["metrics"].get(f"{found.split}/{name}")
+        table.add_row(f"{found.split}/{name}", f"{value:.6f}", "" if recorded is None else f"{recorded:.6f}")
+    Console().print(table)
+
+
+def main() -> None:
+    """Enter from the command line."""
+    doors.enter(job)
+
+
+doors.callable_module(__name__)
+
+if __name__ == "__main__":
+    main()
