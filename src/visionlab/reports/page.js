@@ -75,10 +75,52 @@
     return `${g.names[row]} taken for ${g.names[column]}\n${n} of ${total}${total ? ` (${(100 * n / total).toFixed(1)} %)` : ""}`
       .replace(row === column ? / taken for .*/ : /^$/, " recognised");
   };
+  // Lines: the values under the pointer, of the nearest line where there are more than four.
+  const value = (axis, at) => { const v = axis[2] + (at - axis[0]) / (axis[1] - axis[0]) * (axis[3] - axis[2]); return axis[4] ? 10 ** v : v; };
+  const pixel = (axis, v) => axis[0] + ((axis[4] ? Math.log10(v) : v) - axis[2]) / (axis[3] - axis[2]) * (axis[1] - axis[0]);
+  const written = (g, v) => g.share ? `${(100 * v).toFixed(2)} %` : String(Number(v.toPrecision(4)));
+  const lines = (svg, event) => {
+    const g = JSON.parse(svg.dataset.lines), p = spot(svg, event);
+    if (p.x < g.x[0] - 8 || p.x > g.x[1] + 8) return { text: "" };
+    const at = value(g.x, p.x);
+    const found = g.series.map(s => {
+      let best = -1;
+      s.xs.forEach((x, i) => { if (x !== null && s.ys[i] !== null && (best < 0 || Math.abs(x - at) < Math.abs(s.xs[best] - at))) best = i; });
+      return best < 0 ? null : { s, x: s.xs[best], y: s.ys[best], far: Math.abs(pixel(g.y, s.ys[best]) - p.y) };
+    }).filter(Boolean);
+    if (!found.length) return { text: "" };
+    if (found.length > 4) {
+      const near = found.reduce((a, b) => b.far < a.far ? b : a);
+      return { text: `${near.s.name}\n${g.label} ${near.x}: ${written(g, near.y)}`, key: near.s.key };
+    }
+    return { text: [`${g.label} ${found[0].x}`, ...found.map(f => `${f.s.name} ${written(g, f.y)}`)].join("\n") };
+  };
+
+  // What has the same data-key (a table's row, its line, its dot) lights up together.
+  let lit = "";
+  const light = key => {
+    if (key === lit) return;
+    lit = key;
+    for (const part of document.querySelectorAll("[data-key]")) {
+      part.classList.toggle("lit", Boolean(key) && part.dataset.key === key);
+      part.classList.toggle("dim", Boolean(key) && part.dataset.key !== key && part.tagName !== "TR");
+    }
+  };
   document.addEventListener("pointermove", event => {
     const target = event.target instanceof Element ? event.target : null;
-    const chart = target?.closest("svg[data-heat]");
-    place(event, chart ? heat(chart, event) : target?.closest("[data-tip]")?.dataset.tip);
+    const matrix = target?.closest("svg[data-heat]"), curves = target?.closest("svg[data-lines]");
+    const found = curves ? lines(curves, event) : { text: matrix ? heat(matrix, event) : target?.closest("[data-tip]")?.dataset.tip };
+    place(event, found.text);
+    light(found.key || target?.closest("[data-key]")?.dataset.key || "");
   });
+  document.addEventListener("focusin", event => light(event.target.closest("[data-key]")?.dataset.key || ""));
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  // Rows that a filter hides take their lines and dots with them.
+  document.addEventListener("filtered", event => {
+    for (const row of event.target.querySelectorAll("tr[data-key]")) {
+      for (const part of document.querySelectorAll(`svg [data-key="${CSS.escape(row.dataset.key)}"]`)) {
+        part.style.display = row.hidden ? "none" : "";
+      }
+    }
+  });
 })();

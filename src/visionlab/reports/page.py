@@ -1,7 +1,7 @@
 """The one component that every page is made of: sections of text, tables, figures and pictures in a single HTML file.
 
-A page needs nothing beside itself: the style sheet, the script, charts (inline SVG) and pictures (data URIs) are inside.
-It follows the reader's light or dark setting and prints. What is not `Html` is escaped wherever it enters a page, so a
+A page needs nothing beside itself: style sheet, script, charts (inline SVG) and pictures (data URIs) are inside. It
+follows the reader's light or dark setting and prints. What is not `Html` is escaped wherever it enters a page, so a
 class that is named `<script>` stays a name.
 
     page = Page("Flowers", subtitle="3,670 images in 5 classes")
@@ -147,6 +147,7 @@ def table(
     sort: bool = True,
     filterable: bool = False,
     tall: bool = False,
+    keys: Sequence[str] = (),
     ident: str = "",
 ) -> Html:
     """A table whose heads sort it and, if asked, with a field that filters its rows.
@@ -158,6 +159,7 @@ def table(
         sort: Whether the heads are buttons.
         filterable: Whether a field above the table filters it.
         tall: Whether a long table scrolls inside its own frame.
+        keys: Of each row, what ties it to lines and dots with the same key: pointing at one lights up all.
         ident: The element's id.
     """
     cols = [Column(head) if isinstance(head, str) else head for head in heads]
@@ -180,8 +182,12 @@ def table(
                 attributes = attributes.replace('class="number"', 'class="number bar"')
         return f"<td{attributes}>{escape(text)}</td>"
 
-    def line(row: Sequence[object]) -> str:
-        return "<tr>" + "".join(cell(i, value) for i, value in enumerate(row)) + "</tr>"
+    def line(row: Sequence[object], key: str = "") -> str:
+        return (
+            (f'<tr data-key="{escape(key)}">' if key else "<tr>")
+            + "".join(cell(i, value) for i, value in enumerate(row))
+            + "</tr>"
+        )
 
     def top(i: int, col: Column) -> str:
         attributes = (' class="number"' if numeric[i] else "") + (f' title="{escape(col.hint)}"' if col.hint else "")
@@ -197,7 +203,7 @@ def table(
         else ""
     )
     frame = f'<div class="table{" tall" if tall else ""}"' + (f' id="{escape(ident)}"' if ident else "")
-    lines = "".join(line(row) for row in body)
+    lines = "".join(line(row, key) for row, key in zip(body, keys or [""] * len(body), strict=True))
     return Html(
         f'{frame}>{field}<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody>'
         + (f"<tfoot>{below}</tfoot>" if below else "")
@@ -228,12 +234,16 @@ def picture(image: NDArray[np.uint8], *, alt: str = "", largest: int = 192) -> H
     return Html(f'<img src="data:image/{kind};base64,{data}" alt="{escape(alt)}"{look}>')
 
 
-def gallery(items: Iterable[tuple[Html, object, bool | None]]) -> Html:
-    """Pictures with captions; green with a tick where the third value is true, red with a cross where it is false."""
-    look = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("", "")}
+def gallery(items: Iterable[tuple[Html, object, bool | None, object]]) -> Html:
+    """Pictures in a grid: (picture, caption, whether it is right, second line).
+
+    A caption is green with a tick where the third value is true, red with a cross where it is false.
+    """
+    look = {True: ("right", "✓ "), False: ("wrong", "✗ "), None: ("plain", "")}
     cells = "".join(
-        f'<figure class="{look[right][0]}">{image}<figcaption>{look[right][1]} {escape(caption)}</figcaption></figure>'
-        for image, caption, right in items
+        f'<figure class="{look[right][0]}">{image}<figcaption>{look[right][1]}{escape(caption)}'
+        f"{f'<br>{escape(second)}' if second else ''}</figcaption></figure>"
+        for image, caption, right, second in items
     )
     return Html(f'<div class="gallery">{cells}</div>')
 

@@ -12,6 +12,17 @@ from numpy.typing import NDArray
 
 from visionlab.runs import Run
 
+RANDOM_SAMPLES = 24  # samples.npz begins with so many images drawn at random; the rest are confident mistakes
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The accuracy on a split, with the counts that it is made of where they are known."""
+
+    value: float
+    correct: int | None
+    total: int | None
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -83,6 +94,28 @@ class Reading:
             correct=np.array([row["correct"] == "1" for row in rows], bool),
         )
 
+    @property
+    def split(self) -> str | None:
+        """The split that the page is about: test where it was evaluated, else val."""
+        return self.splits[0] if self.splits else None
+
+    @cached_property
+    def accuracies(self) -> dict[str, Accuracy]:
+        """The accuracy of each split that result.json has one of, test first."""
+        metrics, data = self.result.get("metrics") or {}, self.result.get("data") or {}
+        found: dict[str, Accuracy] = {}
+        for split in ("test", "val"):
+            value = number(metrics.get(f"{split}/acc"))
+            if math.isnan(value):
+                continue
+            if split in self.splits:
+                predictions = self.predictions(split)
+                found[split] = Accuracy(value, int(predictions.correct.sum()), len(predictions))
+            else:
+                total = data.get(split) or None
+                found[split] = Accuracy(value, round(value * total) if total else None, total)
+        return found
+
     @cached_property
     def confusion(self) -> tuple[list[str], NDArray[np.int64]]:
         """Class names `[K]` and counts int64 `[K, K]` of confusion.csv; no names if there is none."""
@@ -105,9 +138,18 @@ class Reading:
 
     @cached_property
     def samples(self) -> tuple[NDArray[np.uint8], list[int]]:
-        """samples.npz: images uint8 `[N, H, W, 3]` and their lines in predictions.csv; none if there is no such file."""
+        """samples.npz: images uint8 `[N, H, W, 3]` and their lines in predictions.csv; none if there is no file."""
         try:
             with np.load(self.dir / "samples.npz") as file:
                 return file["images"], [int(row) for row in file["rows"]]
         except (OSError, ValueError, KeyError):
             return np.zeros((0, 1, 1, 3), np.uint8), []
+
+    @property
+    def sample_groups(self) -> tuple[list[int], list[int]]:
+        """The places in `samples` of those drawn at random, and of the most confident mistakes."""
+        rows = self.samples[1]
+        first = min(RANDOM_SAMPLES, sum(line["split"] == self.split for line in self.lines))
+        usable = [i for i, row in enumerate(rows) if 0 <= row < len(self.lines)]
+        mistakes = [i for i in usable if i >= first and self.lines[rows[i]]["correct"] != "1"]
+        return [i for i in usable if i < first], mistakes

@@ -12,11 +12,9 @@ from visionlab.reports.statistics import class_scores
 
 def draw(run: Reading, folder: Path) -> None:
     """Draw each figure that the run has the numbers for."""
-    from visionlab.reports.run_page import BINS, reported_split, sample_groups
-
     folder.mkdir(parents=True, exist_ok=True)
     rows, best = run.metrics, run.result.get("best_epoch")
-    epochs = [row["epoch"] for row in rows]
+    epochs = [row["epoch"] + 1 for row in rows]  # people count from 1
 
     def curves(name: str, keys: dict[str, str], y: str, log: bool = False) -> None:
         series = {
@@ -25,7 +23,9 @@ def draw(run: Reading, folder: Path) -> None:
             if any(math.isfinite(row.get(key, math.nan)) for row in rows)
         }
         if series:
-            figures.curves(series, y=y, best=best, log=log).savefig(folder / f"{name}.png")
+            figures.curves(series, y=y, best=None if best is None else best + 1, log=log).savefig(
+                folder / f"{name}.png"
+            )
 
     curves("loss", {"train/loss": "train", "val/loss": "validation"}, "loss")
     curves("accuracy", {"train/acc": "train", "val/acc": "validation"}, "accuracy")
@@ -41,15 +41,14 @@ def draw(run: Reading, folder: Path) -> None:
         bars = figures.class_bars([names[i] for i in order], scores.recall[order].tolist())
         bars.savefig(folder / "accuracy_per_class.png")
 
-    split = reported_split(run)
-    if split is not None:
-        predictions = run.predictions(split)
+    if run.split is not None:
+        predictions = run.predictions(run.split)
         if np.isfinite(predictions.confidence).any():
-            drawing = figures.reliability(predictions.confidence, predictions.correct, bins=BINS)
+            drawing = figures.reliability(predictions.confidence, predictions.correct)
             drawing.savefig(folder / "reliability.png")
 
     images, places = run.samples
-    for name, chosen in zip(("samples", "mistakes"), sample_groups(run), strict=True):
+    for name, chosen in zip(("samples", "mistakes"), run.sample_groups, strict=True):
         if chosen:
             lines = [run.lines[places[i]] for i in chosen]
             captions = [

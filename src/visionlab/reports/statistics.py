@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+BINS = 15  # of a reliability curve, as in the paper
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
 
@@ -30,8 +31,8 @@ def wilson(correct: int, total: int) -> tuple[float, float]:
 class ClassScores:
     """Precision, recall, F1 and support of each class, with the averages that scikit-learn's report prints.
 
-    A quotient without a denominator is 0. `macro` is the plain mean over the classes, `weighted` weighs by support; both
-    are (precision, recall, F1).
+    A quotient without a denominator is 0. `macro` is the plain mean over the classes, `weighted` weighs by support;
+    both are (precision, recall, F1).
     """
 
     precision: NDArray[np.float64]  # [K]
@@ -86,8 +87,8 @@ class Calibration:
     ece: float
 
 
-def calibration(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15) -> Calibration:
-    """Bin predictions by confidence into equal widths, as Guo et al., "On calibration of modern neural networks" (2017).
+def calibration(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS) -> Calibration:
+    """Bin predictions by confidence into equal widths (Guo et al., "On calibration of modern neural networks", 2017).
 
     Args:
         confidence: float `[N]`, the probability of the predicted class; a NaN is left out.
