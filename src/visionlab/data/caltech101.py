@@ -23,7 +23,9 @@ class Caltech101(ImageDataModule):
         if not all(path.is_file() for path in lists.values()):
             return index
         listed = {
-            line.strip(): split for split, path in lists.items() for line in path.read_text(encoding="utf-8").splitlines()
+            line.strip(): split
+            for split, path in lists.items()
+            for line in path.read_text(encoding="utf-8").splitlines()
         }
         splits = np.array([listed.get(name, Split.FREE) for name in index.names], dtype=np.int64)
         return dataclasses.replace(index, splits=splits)

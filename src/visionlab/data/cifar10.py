@@ -26,7 +26,9 @@ class CIFAR10(ImageDataModule):
         frames = np.concatenate([part.data for part in parts])
         return Index(
             root=self.root,
-            names=[f"{kind}/{i:05d}" for part, kind in zip(parts, ("train", "test"), strict=True) for i in range(len(part))],
+            names=[
+                f"{kind}/{i:05d}" for kind, part in zip(("train", "test"), parts, strict=True) for i in range(len(part))
+            ],
             labels=np.array(parts[0].targets + parts[1].targets, dtype=np.int64),
             classes=list(parts[0].classes),
             splits=np.repeat([Split.TRAIN, Split.TEST], [len(part) for part in parts]).astype(np.int64),

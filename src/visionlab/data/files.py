@@ -11,7 +11,8 @@ from visionlab.data.index import Index, Split, canonical, printable
 from visionlab.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-SPLIT_FOLDERS = {"train": Split.TRAIN, "val": Split.VAL, "valid": Split.VAL, "validation": Split.VAL, "test": Split.TEST}
+VAL_FOLDERS = ("val", "valid", "validation")
+SPLIT_FOLDERS = {"train": Split.TRAIN, **dict.fromkeys(VAL_FOLDERS, Split.VAL), "test": Split.TEST}
 Found = tuple[str, int, int]  # path relative to the root, size in bytes, modification time in ns
 MISSING = (-1, -1)  # the stamp of a broken link or of a file that vanished; reading it names the reason
 

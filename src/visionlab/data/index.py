@@ -55,7 +55,7 @@ class Index:
 
 def canonical(name: str) -> bytes:
     """Return the bytes that a name is ordered and hashed by: the same on systems that store accents differently."""
-    return os.fsencode(name if name.isascii() else unicodedata.normalize("NFC", name))
+    return name.encode() if name.isascii() else os.fsencode(unicodedata.normalize("NFC", name))
 
 
 def printable(name: str) -> str:

@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from visionlab.data.batch import Batch
+from visionlab.data.checks import Filters, check
 from visionlab.data.index import Index, IntArray, canonical, printable
 from visionlab.data.loader import Loader
 from visionlab.data.normalize import Normalize, unit
@@ -110,6 +111,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.std = _triple("std", (expects.std if expects else self.own_std) if std == "auto" else std)
         self.transform = Transform(size=self.image_size, resize=resize, crop_ratio=crop_ratio)
         self.preprocess = Normalize(self.mean, self.std)
+        self.filters = Filters.of(keep_sizes, min_side, max_aspect)
         self.plan = Plan(val_fraction, test_fraction, folds, fold, train_fraction, split_seed)
         if batch_size < 1:
             raise ConfigError(
@@ -151,8 +153,9 @@ class ImageDataModule(LightningDataModule, ABC):
                 where=str(self.root),
                 remedy="classification needs at least two class folders with images",
             )
-        self.store: Store = open_store(self.index, self.transform, self.cache_dir, self.workers)
-        self.splits: Splits = divide(self.index, np.arange(len(self.index)), np.arange(len(self.index)), self.plan)
+        self.store: Store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
+        self.fit = check(self.index, self.store, self.on_bad_image, self.filters)
+        self.splits: Splits = divide(self.index, self.fit.rows, self.fit.groups, self.plan)
         self.has_test = len(self.splits.test) > 0
         counts = np.bincount(self.index.labels[self.splits.train], minlength=self.num_classes)
         self.class_counts = torch.from_numpy(counts)
@@ -180,7 +183,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def pixels(self, rows: Tensor | Sequence[int] | IntArray) -> Tensor:
         """Return the images as the store holds them: uint8 [N, 3, H, W]."""
-        return self.store.pixels.index_select(0, torch.as_tensor(rows, dtype=torch.int64))
+        return self.store.gather(torch.as_tensor(rows, dtype=torch.int64))
 
     def train_dataloader(self) -> Loader:
         """Return the shuffled training batches."""
@@ -236,7 +239,7 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _triple(key: str, values: Sequence[float]) -> Triple:
-    numbers = tuple(float(value) for value in values) if not isinstance(values, str) else ()
+    numbers = tuple(float(value) for value in values)
     if len(numbers) != 3 or (key == "std" and min(numbers) <= 0):
         raise ConfigError(
             f"data.{key}={values} is not one number for each of red, green and blue"

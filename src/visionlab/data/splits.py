@@ -170,7 +170,7 @@ def carve(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, fr
 def quotas(counts: IntArray, fraction: float) -> IntArray:
     """Return how many of each class to take: largest remainders, the sum rounded up, one image of a class kept."""
     exact = counts * fraction
-    quota = np.floor(exact + 1e-9).astype(np.int64)
+    quota: IntArray = np.floor(exact + 1e-9).astype(np.int64)
     limit = np.maximum(counts - 1, 0)
     quota = np.minimum(quota, limit)
     missing = min(math.ceil(round(counts.sum() * fraction, 6)), int(limit.sum())) - int(quota.sum())
@@ -195,7 +195,7 @@ def fold_numbers(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntAr
         here = labels[pool[places]]
         fold = int(np.lexsort((total, per_class[here[0]]))[0])
         number[places] = fold
-        np.add.at(per_class, (here, fold), 1)
+        per_class[:, fold] += np.bincount(here, minlength=len(per_class))
         total[fold] += len(places)
     return number
 

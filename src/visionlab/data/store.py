@@ -1,16 +1,29 @@
-"""Keeps every image decoded and resized once, as uint8."""
+"""Keeps every image decoded and resized once, as uint8, in a file that all processes share.
+
+Maps of the file share one copy in the system's page cache, whatever the number of processes, and page by themselves
+where the images exceed the memory.
+"""
 
 import hashlib
-from dataclasses import dataclass
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from visionlab.data.building import read_all
+from visionlab.data.cache import build_once, default_cache, reserve
 from visionlab.data.index import ByteArray, Index, IntArray
-from visionlab.data.transform import Transform, decode
+from visionlab.data.transform import Transform
+
+VERSION = 1  # raise it when the same files would give other pixels
+PIXELS, FACTS = "pixels.bin", "images.npz"
 
 
 @dataclass(frozen=True)
@@ -18,30 +31,131 @@ class Store:
     """The pixels of an index and what was learnt while reading them.
 
     Attributes:
-        pixels: uint8 [N, 3, H, W].
+        pixels: uint8 [N, 3, H, W]; black where a file is bad.
         digests: uint8 [N, 16], of the bytes of each file.
-        sizes: int64 [N, 2], height and width of the upright original in px.
+        sizes: int64 [N, 2], height and width of the upright original in px; 0 where a file is bad.
+        errors: What is wrong with the bad files, by row.
+        key: Names the content: equal for equal files, transform and code; None for pixels that are computed.
     """
 
     pixels: Tensor
     digests: ByteArray
     sizes: IntArray
+    errors: dict[int, str]
+    key: str | None
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Copy rows int64 [B] out: uint8 [B, 3, H, W]."""
+        return gather(self.pixels, rows)
 
 
-def open_store(index: Index, transform: Transform, cache_dir: str | Path | None, workers: int | None) -> Store:
-    """Read all images of an index."""
-    count = len(index)
-    pixels = np.empty((count, 3, *transform.size), dtype=np.uint8)
-    digests = np.empty((count, 16), dtype=np.uint8)
-    sizes = np.empty((count, 2), dtype=np.int64)
-    for row, name in enumerate(index.names):
-        if index.frames is None:
-            data = (index.root / name).read_bytes()
-            image = decode(data)
-        else:
-            frame = index.frames(row)
-            data, image = frame.tobytes(), Image.fromarray(frame)
-        pixels[row] = transform(image)
-        digests[row] = np.frombuffer(hashlib.sha256(data).digest()[:16], dtype=np.uint8)
-        sizes[row] = image.height, image.width
-    return Store(torch.from_numpy(pixels), digests, sizes)
+def open_store(
+    index: Index, to: Transform, *, cache_dir: str | Path | None = None, workers: int | None = None
+) -> Store:
+    """Return the images of an index, from the cache where they are in it.
+
+    Args:
+        index: The images.
+        to: What is done to each.
+        cache_dir: The cache; None for `default_cache`.
+        workers: Processes that decode; None for one a core.
+
+    Raises:
+        DataError: The cache cannot be written or has too little room.
+    """
+    shape = (len(index), 3, *to.size)
+
+    def fill(folder: Path) -> None:
+        reserve(folder / PIXELS, int(np.prod(shape)))
+        learnt = read_all(index, to, folder / PIXELS, workers)
+        rows = sorted(learnt.errors)
+        reasons = np.array([learnt.errors[row] for row in rows], dtype=np.str_)
+        bad = np.array(rows, dtype=np.int64)
+        np.savez(folder / FACTS, digests=learnt.digests, sizes=learnt.sizes, bad=bad, reasons=reasons)
+
+    def opened(folder: Path, name: str | None) -> Store | None:
+        try:
+            with np.load(folder / FACTS) as facts:
+                digests, sizes, bad, reasons = (facts[part] for part in ("digests", "sizes", "bad", "reasons"))
+            pixels = map_pixels(folder / PIXELS, shape)
+        except (OSError, ValueError, KeyError, BadZipFile):
+            return None
+        if not len(digests) == len(sizes) == len(index):
+            return None
+        return Store(pixels, digests, sizes, dict(zip(bad.tolist(), reasons.tolist(), strict=True)), name)
+
+    if index.stamps is None:  # computed pixels: nothing on a disk would tell that they changed
+        with tempfile.TemporaryDirectory(prefix="visionlab-") as folder:
+            fill(Path(folder))
+            store = opened(Path(folder), None)
+            assert store is not None
+            return store
+    name = key(index, to)
+    place = images_folder(cache_dir) / name
+    return build_once(place, int(np.prod(shape)), opened=lambda folder: opened(folder, name), fill=fill)
+
+
+def open_derived(
+    name: str,
+    shape: tuple[int, int, int, int],
+    fill: Callable[[Tensor], None],
+    *,
+    cache_dir: str | Path | None = None,
+) -> Tensor:
+    """Return pixels that are made from a store's, from the cache where they are in it.
+
+    Args:
+        name: Names the content, as a store's key does.
+        shape: (N, 3, H, W).
+        fill: Writes into uint8 [N, 3, H, W].
+        cache_dir: As in `open_store`.
+
+    Raises:
+        DataError: The cache cannot be written or has too little room.
+    """
+
+    def write(folder: Path) -> None:
+        reserve(folder / PIXELS, int(np.prod(shape)))
+        writable = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r+", shape=shape)
+        fill(torch.from_numpy(writable))
+        writable.flush()
+
+    def opened(folder: Path) -> Tensor | None:
+        try:
+            return map_pixels(folder / PIXELS, shape)
+        except (OSError, ValueError):
+            return None
+
+    return build_once(images_folder(cache_dir) / name, int(np.prod(shape)), opened=opened, fill=write)
+
+
+def gather(pixels: Tensor, rows: Tensor) -> Tensor:
+    """Copy rows int64 [B] out of uint8 [N, 3, H, W]."""
+    # numpy's indexing: one memcpy a row on one core, twice as fast here as torch's index_select on two.
+    flat = pixels.numpy().reshape(len(pixels), -1)
+    return torch.from_numpy(flat[rows.numpy()]).view(-1, *pixels.shape[1:])
+
+
+def images_folder(cache_dir: str | Path | None) -> Path:
+    """Return the folder of the stores."""
+    return (default_cache() if cache_dir is None else Path(cache_dir).expanduser()) / "images"
+
+
+def key(index: Index, to: Transform) -> str:
+    """Return the name of the store: a digest of the files' identity, the transform and this code's version."""
+    assert index.stamps is not None
+    digest = hashlib.sha256(json.dumps([VERSION, asdict(to), os.path.realpath(index.root)]).encode())
+    digest.update(b"\0".join(map(os.fsencode, index.names)))
+    digest.update(index.stamps.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def map_pixels(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Map a file as uint8; the pages are shared with all readers (and copied only if someone wrote to them).
+
+    Raises:
+        OSError, ValueError: The file is missing or has another size.
+    """
+    if path.stat().st_size != np.prod(shape):
+        raise ValueError(f"{path} has not the size of {shape}")
+    return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=shape))

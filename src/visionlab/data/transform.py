@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 Resize = Literal["stretch", "crop", "pad", "none"]
+BILINEAR = Image.Resampling.BILINEAR
 
 
 @dataclass(frozen=True)
 class Transform:
-    """From an image of any size to uint8 [3, H, W].
+    """From an image of any size to uint8 [H, W, 3].
 
     Attributes:
         size: (H, W) in px.
@@ -33,62 +34,76 @@ class Transform:
     crop_ratio: float = 1.0
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Scale and cut an RGB image; bilinear with antialiasing, as torchvision's transforms on PIL images."""
+        """Scale and cut an RGB image; bilinear with antialiasing, as torchvision's transforms do on PIL images."""
         height, width = self.size
-        if image.size == (width, height) and (self.resize != "crop" or self.crop_ratio == 1.0):
-            return _planes(image)
-        if self.resize == "stretch":
-            return _planes(image.resize((width, height), Image.Resampling.BILINEAR))
         if self.resize == "crop":
-            return _planes(self._crop(image))
-        if self.resize == "pad":
-            scale = min(width / image.width, height / image.height)
-            inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            image = image.resize(inner, Image.Resampling.BILINEAR)
-        return _planes(_centre(image, width, height))
+            image = self._crop(image)
+        elif self.resize == "stretch":
+            image = image.resize((width, height), BILINEAR)
+        else:
+            if self.resize == "pad":
+                scale = min(width / image.width, height / image.height)
+                inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+                image = image.resize(inner, BILINEAR)
+            image = _centre(image, width, height)
+        return np.asarray(image)
 
     def _crop(self, image: Image.Image) -> Image.Image:
         height, width = self.size
-        scale = max(width / self.crop_ratio / image.width, height / self.crop_ratio / image.height)
-        # Rounded down as torchvision's Resize does, after forgiving the last bits of the multiplication.
+        scale = max(width / image.width, height / image.height) / self.crop_ratio
+        # Rounded down as torchvision's Resize does, after forgiving the last bits of the division.
         full_w, full_h = (max(1, math.floor(side * scale + 1e-6)) for side in image.size)
         left, top = round((full_w - width) / 2), round((full_h - height) / 2)
-        # Scaling only the part that the crop keeps gives the same pixels as cropping the scaled image.
+        # To scale only the part that the crop keeps gives the same pixels as to crop the scaled image.
         step_x, step_y = image.width / full_w, image.height / full_h
-        box = (left * step_x, top * step_y, (left + width) * step_x, (top + height) * step_y)
-        box = (max(0.0, box[0]), max(0.0, box[1]), min(image.width, box[2]), min(image.height, box[3]))
-        return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        right, bottom = min((left + width) * step_x, image.width), min((top + height) * step_y, image.height)
+        return image.resize((width, height), BILINEAR, box=(left * step_x, top * step_y, right, bottom))
+
+
+def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Cut out the centre, black where the image is smaller: torchvision's CenterCrop to the pixel."""
+    left, top = (
+        round((have - want) / 2) if have >= want else -((want - have) // 2)
+        for have, want in ((image.width, width), (image.height, height))
+    )
+    return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decode an image file to upright RGB.
+    """Decode an image file: its first frame, upright, as RGB, on white where it is transparent.
+
+    Colour profiles are ignored, as the peers do; 16-bit values keep their upper eight bits.
 
     Raises:
-        OSError, ValueError, SyntaxError: The bytes are not an image that can be read.
+        Exception: Of many kinds, Pillow's, when the bytes are no image that can be read to its end.
     """
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     image.load()
-    return to_rgb(ImageOps.exif_transpose(image))
+    # Only these formats have other places for the orientation than `info`, and looking there costs time.
+    if "exif" in image.info or image.format in ("TIFF", "PNG", "MPO"):
+        image = ImageOps.exif_transpose(image)
+    return image if image.mode == "RGB" and "transparency" not in image.info else to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB; what is transparent becomes white."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+    """Convert an image of any mode to RGB; what is transparent becomes white.
+
+    Raises:
+        ValueError: The mode has no defined white.
+    """
+    if image.mode.startswith("I;16") or image.mode == "I":
+        wide = np.asarray(image).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 0xFFFF:
+            raise ValueError("32-bit integer pixels have no defined white")
+        return Image.fromarray((wide >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined white")
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")
 
 
 def read(path: Path | str) -> Image.Image:
-    """Read an image file as upright RGB."""
+    """Read an image file as upright RGB; raises what `decode` raises, and OSError."""
     return decode(Path(path).read_bytes())
-
-
-def _planes(image: Image.Image) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-
-def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Cut out the centre, black where the image is smaller (torchvision's CenterCrop, to the pixel)."""
-    left = (image.width - width) // 2 if image.width < width else round((image.width - width) / 2)
-    top = (image.height - height) // 2 if image.height < height else round((image.height - height) / 2)
-    return image.crop((left, top, left + width, top + height))

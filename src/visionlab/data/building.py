@@ -1,0 +1,196 @@
+"""Fills the file of a store: decodes in parallel, shows progress, survives what a broken image does to a decoder."""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from visionlab.data.index import Index
+from visionlab.data.reader import Read, fill, from_files
+from visionlab.data.transform import Transform
+
+log = logging.getLogger(__name__)
+CHUNK_BYTES = 2 * 2**20  # of decoded pixels in the hand of one process
+SMALL = 4 * 2**20  # files of fewer bytes together are read sooner than a process has started
+
+Done = Callable[[int, Read], None]  # told the first row of a run and what was learnt of it
+
+
+class Learnt:
+    """What is known of each image: digests uint8 [N, 16], sizes int64 [N, 2] (H, W), errors by row."""
+
+    def __init__(self, count: int) -> None:
+        self.digests = np.zeros((count, 16), dtype=np.uint8)
+        self.sizes = np.zeros((count, 2), dtype=np.int64)
+        self.errors: dict[int, str] = {}
+
+    def add(self, first: int, read: Read) -> None:
+        """Enter the result of a run of rows."""
+        span = slice(first, first + len(read.sizes))
+        self.digests[span] = np.frombuffer(bytes.fromhex("".join(read.digests)), dtype=np.uint8).reshape(-1, 16)
+        self.sizes[span] = read.sizes
+        self.errors.update({first + int(place): why for place, why in read.errors.items()})
+
+
+def read_all(index: Index, to: Transform, output: Path, workers: int | None) -> Learnt:
+    """Decode all images of an index into `output`, which has its full length already.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full.
+    """
+    learnt = Learnt(len(index))
+    chunk = max(1, min(256, CHUNK_BYTES // (3 * to.size[0] * to.size[1])))
+    spans = [(first, min(first + chunk, len(index))) for first in range(0, len(index), chunk)]
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    small = index.frames is None and index.stamps is not None and int(index.stamps[:, 0].sum()) < SMALL
+    with Progress(*columns, console=console, transient=True, disable=small) as progress:
+        task = progress.add_task("decoding images", total=len(index))
+
+        def done(first: int, read: Read) -> None:
+            learnt.add(first, read)
+            progress.advance(task, len(read.sizes))
+
+        if index.frames is not None or small:
+            _here(index, to, output, spans, done)
+        else:
+            _beside(index, to, output, spans, done, workers or available_cores())
+    return learnt
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _here(index: Index, to: Transform, output: Path, spans: list[tuple[int, int]], done: Done) -> None:
+    descriptor = os.open(output, os.O_WRONLY)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for first, end in spans:
+                fetch = from_files(str(index.root), index.names[first:end])
+                if (frames := index.frames) is not None:
+
+                    def fetch(place: int, first: int = first) -> tuple[bytes, Image.Image]:
+                        frame = frames(first + place)
+                        return frame.tobytes(), Image.fromarray(frame)
+
+                done(first, fill(descriptor, first, end - first, fetch, to))
+    finally:
+        os.close(descriptor)
+
+
+def _beside(index: Index, to: Transform, output: Path, spans: list[tuple[int, int]], done: Done, workers: int) -> None:
+    """Hand the spans to reader processes, a thread each; the first failure stops all."""
+    todo = iter(spans)
+    lock = threading.Lock()
+    stop = threading.Event()
+
+    def following() -> Iterator[tuple[int, int]]:
+        while not stop.is_set():
+            with lock:
+                span = next(todo, None)
+            if span is None:
+                return
+            yield span
+
+    def drive() -> None:
+        reader = _Reader(index.root, to, output)
+        try:
+            for first, end in following():
+                for start, read in reader.read(first, index.names[first:end]):
+                    with lock:
+                        done(start, read)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            reader.close()
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(drive) for _ in range(min(workers, len(spans)))]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+class _Reader:
+    """A reader process; one that a broken image kills is replaced."""
+
+    def __init__(self, root: Path, to: Transform, output: Path) -> None:
+        self._setup = json.dumps({"output": os.fsdecode(output), "root": os.fsdecode(root), "to": asdict(to)})
+        self._process: subprocess.Popen[str] | None = None
+
+    def read(self, first: int, names: list[str]) -> Iterator[tuple[int, Read]]:
+        """Read a run of images; if the process dies of it, one by one, to find the image that it dies of."""
+        answer = self._ask(first, names)
+        if answer is not None:
+            yield first, Read(**answer)
+        elif len(names) > 1:
+            for place, name in enumerate(names):
+                yield from self.read(first + place, [name])
+        else:
+            yield first, Read(["0" * 32], [(0, 0)], {0: "the decoder crashes on it"})
+
+    def _ask(self, first: int, names: list[str]) -> dict[str, Any] | None:
+        if self._process is None:
+            self._process = self._start()
+        self._send(json.dumps([first, names]))
+        line = _pipe(self._process.stdout).readline()
+        if not line:
+            self.close()
+            return None
+        answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise OSError(answer["errno"] or errno.EIO, answer["failed"])
+        return answer
+
+    def _start(self) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "visionlab.data.reader"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,  # Ctrl-C is for the parent, whose end then ends this one
+        )
+        print(self._setup, file=_pipe(process.stdin), flush=True)
+        if _pipe(process.stdout).readline() != "ready\n":
+            raise RuntimeError(f"the process that decodes images did not start; exit code {process.wait()}")
+        return process
+
+    def _send(self, line: str) -> None:
+        assert self._process is not None
+        with contextlib.suppress(BrokenPipeError):  # it died; reading its answer shows that
+            print(line, file=_pipe(self._process.stdin), flush=True)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
