@@ -163,8 +163,8 @@ def _imagenet(network: nn.Module, name: str) -> tuple[Mapping[str, Tensor], str]
             raise WeightsError(
                 f"timm cannot get the weights of {network.name}: {str(error).splitlines()[0]}",
                 where=f"{KEY}=imagenet",
-                remedy=f"Get {config.hf_hub_id or config.url} on a machine with a network, and copy the cache folder there "
-                "(the one that HF_HOME or TORCH_HOME names) to this one.",
+                remedy=f"Get {config.hf_hub_id or config.url} on a machine with a network and copy its cache folder "
+                "(which HF_HOME or TORCH_HOME names) to this one.",
             ) from error
         return model.state_dict(), f"timm {network.name}"
     from torchvision.models import get_model

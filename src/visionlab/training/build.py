@@ -24,7 +24,7 @@ def data_module(config: DictConfig) -> ImageDataModule:
         DataError: The data are missing or unfit.
     """
     augment = instantiate(config.augment, _convert_="all")
-    expects = weights.expected(config.model.weights, config.model.name)
+    expects = weights.expected(config.model.weights, config.model.name, config.model.network._target_)
     data: ImageDataModule = instantiate(
         config.data, _partial_=True, _convert_="all"
     )(augment=augment, seed=config.seed, expects=expects)  # fmt: skip
@@ -58,7 +58,7 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         mode=config.mode,
     )
     if pretrained and made.weights:
-        made.loaded = weights.load(made.network, made.weights, made.name)
+        made.loaded = weights.load(made.network, made.weights, made.name, classes=data.classes)
     made.free = freezing.freeze(made.network, made.freeze)
     return made
 
