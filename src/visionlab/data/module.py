@@ -15,7 +15,7 @@ from visionlab.data.batch import Batch
 from visionlab.data.checks import Filters, check
 from visionlab.data.index import Index, IntArray, canonical, printable
 from visionlab.data.loader import Loader
-from visionlab.data.normalize import Normalize, unit
+from visionlab.data.normalize import Normalize
 from visionlab.data.splits import Plan, Splits, divide
 from visionlab.data.store import Store, open_store
 from visionlab.data.transform import Resize, Transform
@@ -28,10 +28,10 @@ Triple = tuple[float, float, float]
 class Augmenter(Protocol):
     """What `visionlab.data.augment.Augmentation` does."""
 
-    def augment(
-        self, images: Tensor, labels: Tensor, *, seed: int, epoch: int, places: Tensor
+    def __call__(
+        self, images: Tensor, labels: Tensor, *, seed: int, epoch: int, places: Tensor, classes: int
     ) -> tuple[Tensor, Tensor]:
-        """Change float [B, 3, H, W] in 0 to 1, and the labels where images are mixed."""
+        """Change uint8 [B, 3, H, W], to uint8 or to float in 0 to 1, and the labels where images are mixed."""
 
 
 class Asked(Protocol):
@@ -56,7 +56,7 @@ class ImageDataModule(LightningDataModule, ABC):
         crop_ratio: See `Transform`.
         mean: Three numbers in 0 to 1, or "auto" for what pretrained weights ask for, else `own_mean`.
         std: As `mean`.
-        batch_size: Images a device and step.
+        batch_size: Images a step, over all devices, so that a result does not hang on their number.
         val_fraction: See `Plan`; so are test_fraction, folds, fold, train_fraction and split_seed (its seed).
         sampler: See `Loader`.
         on_bad_image: error: refuse to start, naming all bad files. skip: leave them out and count them.
@@ -207,7 +207,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self.pixels,
             rows,
             self.index.labels[rows],
-            batch_size=self.batch_size,
+            batch_size=self._share_of_batch(),
             sampler=sampler,
             seed=self.seed,
             epoch=None if trainer is None else lambda: trainer.current_epoch,
@@ -216,13 +216,33 @@ class ImageDataModule(LightningDataModule, ABC):
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
 
+    def _share_of_batch(self) -> int:
+        """Return the images of a batch that fall to this process.
+
+        Raises:
+            ConfigError: The batch does not divide among the devices.
+        """
+        processes = 1 if self.trainer is None else self.trainer.world_size
+        if self.batch_size % processes:
+            raise ConfigError(
+                f"data.batch_size={self.batch_size} does not divide among {processes} devices",
+                where="data.batch_size",
+                remedy=f"give a multiple of {processes}; it is the total over all devices",
+            )
+        return self.batch_size // processes
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (in training only) and normalise on the device."""
-        images, labels = unit(batch.images), batch.labels
+        images, labels = batch.images, batch.labels
         trainer = self.trainer
         if self.augment is not None and trainer is not None and trainer.training:
-            images, labels = self.augment.augment(
-                images, labels, seed=self.seed, epoch=trainer.current_epoch, places=batch.places
+            images, labels = self.augment(
+                images,
+                labels,
+                seed=self.seed,
+                epoch=trainer.current_epoch,
+                places=batch.places,
+                classes=self.num_classes,
             )
         return Batch(self.preprocess.to(images.device)(images), labels, batch.rows, batch.places)
 

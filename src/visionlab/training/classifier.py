@@ -103,6 +103,10 @@ class ImageClassifier(LightningModule):
         )
         return [optimizer], plans
 
+    def on_train_start(self) -> None:
+        """Keep frozen norms also in an epoch that is resumed in its middle, which has no start."""
+        self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         """Keep frozen BatchNorm layers as they are; Lightning has put the whole network in training mode."""
         if self.frozen_norms == "eval":

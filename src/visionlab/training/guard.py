@@ -25,8 +25,8 @@ class NanGuard(Callback):
         self.every_n_steps = every_n_steps
         self._first = torch.empty(0)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with no bad step."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with no bad step; a run that is resumed in mid-epoch sees no start of that epoch."""
         self._first = torch.full((), -1, dtype=torch.long, device=pl_module.device)
 
     def on_train_batch_end(

@@ -1,0 +1,117 @@
+"""A run that was killed ends exactly as one that was not: the same weights, metrics and predictions, bit for bit."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback
+
+from visionlab import train
+from visionlab.runs import Run
+
+# What has a state that a resume could lose: dropout, BatchNorm, accumulation, clipping, a schedule, early stopping.
+RUN = [
+    "data.image_size=8", "data.batch_size=100", "augment=flip", "model=simple_cnn_bn", "model.network.filters=[4,8]",
+    "model.network.dense_units=16", "logger=none", "callbacks.progress.show=false", "trainer.max_epochs=4",
+    "trainer.accelerator=cpu", "trainer.gradient_clip_val=1.0", "callbacks.early_stopping.patience=3",
+    "callbacks.checkpoint.every_n_steps=3", "optimizer.lr=0.01",
+]  # fmt: skip
+
+
+class KillAt(Callback):
+    """Kills its own process, as the kernel or a scheduler would, before a given batch or in a validation."""
+
+    def __init__(self, moment: str) -> None:
+        self.epoch, self.batch, self.where = (int(x) if x.isdigit() else x for x in moment.split(":"))
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if self.where == "train" and (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_validation_batch_end(self, trainer, *_, **__):
+        if self.where == "val" and trainer.current_epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_child(overrides: list[str], directory: Path) -> int:
+    """Train in a forked process and return its exit status; forking spares the imports of a new interpreter."""
+    child = os.fork()
+    if child == 0:
+        os.environ["TMPDIR"] = str(directory.parent)
+        try:
+            torch.set_num_threads(1)
+            train(overrides, directory=directory)
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+def outcome(directory: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]], str]:
+    state = torch.load(Run(directory).checkpoint("best"), weights_only=True)["state_dict"]
+    with (directory / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)]
+    return state, rows, (directory / "predictions.csv").read_text()
+
+
+def assert_same(one: Path, other: Path) -> None:
+    (weights, rows, predictions), (weights2, rows2, predictions2) = outcome(one), outcome(other)
+    assert rows == rows2
+    assert predictions == predictions2
+    assert weights.keys() == weights2.keys()
+    assert all(torch.equal(value, weights2[key]) for key, value in weights.items())
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "moments"),
+    [
+        (["scheduler=plateau", "scheduler.patience=0"], ["0:1:train", "1:0:train", "2:9:train", "3:0:val"]),
+        (["scheduler=step", "scheduler.step_size=1", "trainer.accumulate_grad_batches=2"], ["1:5:train", "2:12:train"]),
+    ],
+)
+def test_killed_and_continued_equals_never_stopped(tmp_path, scheduler, moments):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_child([*RUN, *scheduler], whole) == 0
+    for moment in moments:
+        killer = ["+callbacks.kill._target_=" + f"{__name__}.KillAt", f"+callbacks.kill.moment='{moment}'"]
+        assert in_child([*RUN, *scheduler, *killer], broken) == signal.SIGKILL, f"was not killed at {moment}"
+        assert Run(broken).status == "running"
+    assert in_child([*RUN, *scheduler], broken) == 0
+    assert len(Run(broken).metrics) == len(Run(whole).metrics) > 1
+    assert_same(whole, broken)
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_child(RUN, whole) == 0
+    killer = ["+callbacks.kill._target_=" + f"{__name__}.KillAt", "+callbacks.kill.moment='2:9:train'"]
+    assert in_child([*RUN, *killer], broken) == signal.SIGKILL
+    last = Run(broken).checkpoint("last")
+    last.write_bytes(last.read_bytes()[:-100])
+    assert in_child(RUN, broken) == 0
+    assert "last.ckpt is damaged" in capfd.readouterr().out
+    assert_same(whole, broken)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number, code):
+    command = [sys.executable, "-m", "visionlab.train", *RUN, "trainer.max_epochs=400", f"hydra.run.dir={tmp_path}/run"]
+    command[command.index("callbacks.early_stopping.patience=3")] = "callbacks.early_stopping.patience=null"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while len(Run(tmp_path / "run").metrics) < 2:
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == code, error
+    assert "Traceback" not in error
+    result = Run(tmp_path / "run").result
+    assert result["status"] == "interrupted"
+    done = len(Run(tmp_path / "run").metrics)
+    assert in_child([*RUN, f"trainer.max_epochs={done + 1}", "callbacks.early_stopping.patience=null"], tmp_path / "run") == 0
+    assert [row["epoch"] for row in Run(tmp_path / "run").metrics] == list(range(done + 1))
