@@ -90,18 +90,29 @@ class ImageClassifier(LightningModule):
     def configure_optimizers(self) -> Any:
         """Build the optimizer over the parameters that are trained, and its schedulers."""
         optimizer = optimizers.build(self.optimizer_config, self.network)
-        steps = int(self.trainer.estimated_stepping_batches)
+        per_epoch = -(-self._batches() // self.trainer.accumulate_grad_batches)
         epochs = self.trainer.max_epochs or 1
+        steps = per_epoch * epochs
         plans = schedulers.configure(
             self.scheduler_config,
             optimizer,
-            steps_per_epoch=max(1, steps // epochs),
-            total_steps=steps,
+            steps_per_epoch=per_epoch,
+            total_steps=steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps),
             max_epochs=epochs,
             monitor=self.monitor,
             mode=self.mode,
         )
         return [optimizer], plans
+
+    def _batches(self) -> int:
+        """Count the batches of an epoch, each device's.
+
+        `trainer.estimated_stepping_batches` would set up the loader before a checkpoint has told it where to go on,
+        and a resumed epoch would begin anew.
+        """
+        batches = len(self.trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        limit = self.trainer.limit_train_batches
+        return max(1, min(limit, batches) if isinstance(limit, int) else int(batches * limit))
 
     def on_train_start(self) -> None:
         """Keep frozen norms also in an epoch that is resumed in its middle, which has no start."""
