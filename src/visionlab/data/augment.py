@@ -61,6 +61,9 @@ class Augmentation:
         """Whether it does anything."""
         return bool(self.steps or self.mix)
 
+    def __repr__(self) -> str:
+        return f"Augmentation({self.steps!r})"
+
     def __call__(
         self, images: Tensor, labels: Tensor, *, seed: int, epoch: int, places: Tensor, classes: int | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -132,6 +135,9 @@ class Library:
     def __init__(self, module: Any) -> None:
         self.module = module
         self._block = lru_cache(maxsize=2)(self._draw)
+
+    def __repr__(self) -> str:
+        return repr(self.module)
 
     def __call__(self, images: Tensor, places: Tensor, seed: int) -> Tensor:
         """Change images float [B, 3, H, W]. With places on an accelerator, the host waits for them."""

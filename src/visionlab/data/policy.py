@@ -32,10 +32,13 @@ class RandAugment(Step):
                 where="augment",
                 remedy=f"give a number from 1 and a magnitude from 0 to {_BINS}",
             )
-        self.number = number
+        self.number, self.magnitude = number, magnitude
         self.draws = 2 * number
-        strength = magnitude / _BINS
-        self.changes = (
+
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
+        """Change images float [B, 3, H, W] in 0..1."""
+        strength = self.magnitude / _BINS
+        changes = (
             None,
             partial(_shear, amount=0.3 * strength, across=True),
             partial(_shear, amount=0.3 * strength, across=False),
@@ -46,17 +49,14 @@ class RandAugment(Step):
             partial(_saturation, amount=0.9 * strength),
             partial(_contrast, amount=0.9 * strength),
             partial(_sharpness, amount=0.9 * strength),
-            partial(_posterize, bits=8 - round(magnitude / (_BINS / 4))),
+            partial(_posterize, bits=8 - round(self.magnitude / (_BINS / 4))),
             partial(_solarize, threshold=1 - strength),
             _stretch_contrast,
             _equalize,
         )
-
-    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        """Change images float [B, 3, H, W] in 0..1."""
         for choice, sign in zip(u[:, 0::2].T, u[:, 1::2].T, strict=True):
             signs = 1 - 2 * (sign < 0.5).to(images.dtype)
-            images = apply_each((choice * len(self.changes)).long(), self.changes, images, signs)
+            images = apply_each((choice * len(changes)).long(), changes, images, signs)
         return images
 
 

@@ -21,6 +21,10 @@ class Step(ABC):
     draws: int
     keeps_bytes = False
 
+    def __repr__(self) -> str:
+        """Return all that the step's results depend on; stored variants of images are named by it."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
     @abstractmethod
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
         """Return the changed images."""
