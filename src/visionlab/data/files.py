@@ -72,31 +72,44 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...]) -> Iterator[Found]
                 yield (name, status.st_size, status.st_mtime_ns)
 
 
-def class_folders(root: Path, *, drop: frozenset[str] = frozenset()) -> Index:
+def stamped(root: Path, name: str) -> Found:
+    """Return a file that a list names; one that is missing is found to be bad with all others."""
+    try:
+        status = (root / name).stat()
+    except OSError:
+        return (name, *MISSING)
+    return (name, status.st_size, status.st_mtime_ns)
+
+
+def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozenset()) -> Index:
     """Index `<class>/**/*` or `{train,val,test}/<class>/**/*`.
 
     Args:
-        root: The folder.
+        root: The data set's folder, which names are relative to.
+        below: Path from there to the class folders, empty or with a slash at its end.
         drop: Class folders that are left out.
 
     Raises:
         DataError: The folder is missing, has no class folders or no images, or a split has a class that train lacks.
     """
-    tops = folders(root)
-    if "train" in tops and any(name in SPLIT_FOLDERS for name in tops if name != "train"):
-        parts = [(f"{top}/", SPLIT_FOLDERS[top]) for top in tops if top in SPLIT_FOLDERS]
-    elif "train" in tops and folders(root / "train"):
-        parts = [("train/", Split.TRAIN)]
-    else:
-        parts = [("", Split.FREE)]
     found: list[tuple[Found, str, Split]] = []
     named: dict[str, None] = {}
-    for prefix, split in parts:
+    for prefix, split in _parts(root, below):
         for folder in folders(root / prefix):
             if folder not in drop:
                 named[folder] = None
                 found += [(file, folder, split) for file in images(root, prefix + folder)]
     return build(root, found, candidates=list(named))
+
+
+def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
+    """Return where class folders are to be looked for, and the split that each such place means."""
+    tops = folders(root / below)
+    others = [top for top in tops if top in SPLIT_FOLDERS and top != "train"]
+    # A folder that is called train may be a class, of vehicles say; so there must be another split or folders in it.
+    if "train" in tops and (others or folders(root / below / "train")):
+        return [(f"{below}{top}/", SPLIT_FOLDERS[top]) for top in ["train", *others]]
+    return [(below, Split.FREE)]
 
 
 def build(root: Path, found: list[tuple[Found, str, Split]], *, candidates: list[str] | None = None) -> Index:

@@ -13,12 +13,15 @@ from torch import Tensor
 
 from visionlab.data.batch import Batch
 from visionlab.data.checks import Filters, check
+from visionlab.data.download import Source
+from visionlab.data.expand import Expansion
 from visionlab.data.index import Index, IntArray, canonical, printable
 from visionlab.data.loader import Loader
 from visionlab.data.normalize import Normalize
-from visionlab.data.splits import Plan, Splits, divide
-from visionlab.data.store import Store, open_store
+from visionlab.data.splits import Plan, divide
+from visionlab.data.store import open_store
 from visionlab.data.transform import Resize, Transform
+from visionlab.data.variants import Variants, open_variants
 from visionlab.errors import ConfigError, DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,6 +63,8 @@ class ImageDataModule(LightningDataModule, ABC):
         val_fraction: See `Plan`; so are test_fraction, folds, fold, train_fraction and split_seed (its seed).
         sampler: See `Loader`.
         on_bad_image: error: refuse to start, naming all bad files. skip: leave them out and count them.
+        keep_sizes: See `Filters`; so are min_side and max_aspect.
+        expand: Enlarges the training split, once, before training.
         cache_dir: Where decoded images are kept; None for the user's cache folder.
         download: Fetch the data set where it is missing.
         workers: Processes that decode; None for one a core.
@@ -68,6 +73,7 @@ class ImageDataModule(LightningDataModule, ABC):
         expects: What pretrained weights ask for; None without them.
     """
 
+    source: Source | None = None
     own_size: int | tuple[int, int] = 224
     own_mean: Triple = IMAGENET_MEAN
     own_std: Triple = IMAGENET_STD
@@ -95,7 +101,7 @@ class ImageDataModule(LightningDataModule, ABC):
         keep_sizes: Sequence[str] | None = None,
         min_side: int | None = None,
         max_aspect: float | None = None,
-        expand: Any = None,
+        expand: Expansion | None = None,
         cache_dir: str | Path | None = None,
         download: bool = False,
         workers: int | None = None,
@@ -121,7 +127,7 @@ class ImageDataModule(LightningDataModule, ABC):
             )
         self.batch_size, self.sampler, self.on_bad_image = batch_size, sampler, on_bad_image
         self.cache_dir, self.download, self.workers = cache_dir, download, workers
-        self.augment, self.seed = augment, seed
+        self.augment, self.expand, self.seed = augment, expand, seed
         self._ready = False
 
     @abstractmethod
@@ -131,6 +137,10 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             DataError: They are missing or not laid out as expected.
         """
+
+    def present(self) -> bool:
+        """Return whether the data set is there, so that nothing needs to be unpacked or fetched."""
+        return True
 
     def prepare_data(self) -> None:
         """Fetch what is missing and fill the store: once a machine, before `setup` on every process."""
@@ -144,6 +154,8 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         if self._ready:
             return
+        if self.source is not None and not self.present():
+            self.source.provide(self.root, download=self.download)
         self.index = self.find()
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
@@ -153,44 +165,75 @@ class ImageDataModule(LightningDataModule, ABC):
                 where=str(self.root),
                 remedy="classification needs at least two class folders with images",
             )
-        self.store: Store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
+        self.store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
+        self.index.frames = None  # the store has their pixels
         self.fit = check(self.index, self.store, self.on_bad_image, self.filters)
-        self.splits: Splits = divide(self.index, self.fit.rows, self.fit.groups, self.plan)
+        self.splits = divide(self.index, self.fit.rows, self.fit.groups, self.plan)
         self.has_test = len(self.splits.test) > 0
-        counts = np.bincount(self.index.labels[self.splits.train], minlength=self.num_classes)
-        self.class_counts = torch.from_numpy(counts)
+        self.variants: Variants | None = None
+        self._train, self._labels = self.splits.train, self.index.labels
+        if self.expand is not None:
+            # The split's seed: the enlarged set belongs to the split, and runs with several seeds share it.
+            self.variants = open_variants(
+                self.store, self._train, self.expand, seed=self.plan.seed, cache_dir=self.cache_dir
+            )
+            origins = self.variants.origins
+            self._train = np.concatenate([self._train, len(self.index) + np.arange(len(origins))])
+            self._labels = np.concatenate([self._labels, self._labels[origins]])
+        self.class_counts = torch.from_numpy(np.bincount(self._labels[self._train], minlength=self.num_classes))
         self._ready = True
 
     def summary(self) -> dict[str, Any]:
-        """Return what a result records about the data: plain numbers and text."""
+        """Return what a result records about the data: plain numbers and text.
+
+        name, classes, train, val, test: counts. split_hash: of which image is where. fingerprint: of the contents of
+        the files. skipped: bad files. removed: by filter. duplicates: images that have an identical one before them;
+        of these `across` were taken out of train (or validation), as their likes are in validation or test, and
+        `disputed` have likes in other classes. expanded_from: originals of an enlarged training split.
+        """
+        splits, rows, groups = self.splits, self.fit.rows, self.fit.groups
         content = hashlib.sha256()
-        for row in np.concatenate([self.splits.train, self.splits.val, self.splits.test]):
+        for row in np.concatenate([splits.train, splits.val, splits.test]):
             content.update(canonical(self.index.names[row]) + self.store.digests[row].tobytes())
-        return {
+        again = rows[groups[rows] != rows]
+        disputed = self.index.labels[again] != self.index.labels[groups[again]]
+        summary: dict[str, Any] = {
             "name": self.name,
             "classes": self.num_classes,
-            "train": len(self.splits.train),
-            "val": len(self.splits.val),
-            "test": len(self.splits.test),
-            "split_hash": self.splits.hash(self.index),
+            "train": len(self._train),
+            "val": len(splits.val),
+            "test": len(splits.test),
+            "split_hash": splits.hash(self.index),
             "fingerprint": content.hexdigest()[:16],
-            "skipped": 0,
+            "skipped": self.fit.skipped,
+            "removed": self.fit.removed,
+            "duplicates": {"images": len(again), "across": len(splits.leaks), "disputed": int(disputed.sum())},
         }
+        if self.variants is not None:
+            summary["expanded_from"] = len(splits.train)
+        return summary
 
     def image_names(self, rows: Tensor | Sequence[int]) -> list[str]:
-        """Return the paths of the images, relative to `root`, with forward slashes."""
-        return [printable(self.index.names[int(row)]) for row in rows]
+        """Return the paths of the images, relative to `root`, with forward slashes; a variant's ends in #number."""
+        names = []
+        for row in map(int, rows):
+            copy, number = row - len(self.index), ""
+            if copy >= 0 and self.variants is not None:
+                row, number = int(self.variants.origins[copy]), f"#{copy // len(self.splits.train) + 1}"
+            names.append(printable(self.index.names[row]) + number)
+        return names
 
     def pixels(self, rows: Tensor | Sequence[int] | IntArray) -> Tensor:
         """Return the images as the store holds them: uint8 [N, 3, H, W]."""
-        return self.store.gather(torch.as_tensor(rows, dtype=torch.int64))
+        wanted = torch.as_tensor(rows, dtype=torch.int64)
+        return self.store.gather(wanted) if self.variants is None else self.variants.gather(self.store, wanted)
 
     def train_dataloader(self) -> Loader:
         """Return the shuffled training batches."""
-        return self._loader(self.splits.train, sampler=self.sampler)
+        return self._loader(self._train, sampler=self.sampler)
 
     def train_eval_dataloader(self) -> Loader:
-        """Return the training images in order, for an accuracy on what was learnt from."""
+        """Return the training images in order, without variants, for an accuracy on what was learnt from."""
         return self._loader(self.splits.train)
 
     def val_dataloader(self) -> Loader:
@@ -206,7 +249,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return Loader(
             self.pixels,
             rows,
-            self.index.labels[rows],
+            self._labels[rows],
             batch_size=self._share_of_batch(),
             sampler=sampler,
             seed=self.seed,

@@ -161,10 +161,7 @@ def carve(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, fr
             taken += members.tolist()
             left -= need
     single = pool[sizes[inverse] == 1]
-    order = single[np.lexsort((keys[single], labels[single]))]
-    place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
-    chosen = order[place < left[labels[order]]]
-    return np.sort(np.concatenate([np.array(taken, dtype=np.int64), chosen]))
+    return np.sort(np.concatenate([np.array(taken, dtype=np.int64), leading(single, labels, keys, left)]))
 
 
 def quotas(counts: IntArray, fraction: float) -> IntArray:
@@ -201,10 +198,14 @@ def fold_numbers(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntAr
 
 
 def part(train: IntArray, labels: IntArray, keys: IntArray, fraction: float) -> IntArray:
-    """Return the first share of each class, at least one image; a smaller share lies within a larger one."""
-    if fraction == 1 or not len(train):
+    """Return a share of each class, at least one image; a smaller share lies within a larger one."""
+    if fraction == 1:
         return train
-    order = train[np.lexsort((train, keys[train], labels[train]))]
+    return leading(train, labels, keys, np.maximum(1, np.round(np.bincount(labels[train]) * fraction)).astype(np.int64))
+
+
+def leading(rows: IntArray, labels: IntArray, keys: IntArray, wanted: IntArray) -> IntArray:
+    """Return the first `wanted` int64 [K] rows of each class in the order of the keys."""
+    order = rows[np.lexsort((rows, keys[rows], labels[rows]))]
     place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
-    wanted = np.maximum(1, np.round(np.bincount(labels[order]) * fraction)).astype(np.int64)
     return np.sort(order[place < wanted[labels[order]]])

@@ -97,7 +97,7 @@ def open_store(
 
 def open_derived(
     name: str,
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     fill: Callable[[Tensor], None],
     *,
     cache_dir: str | Path | None = None,

@@ -1,8 +1,10 @@
 """Random images of any number, size and class count, for measuring speed."""
 
+from typing import Any
+
 import numpy as np
 
-from visionlab.data.index import Index, Split
+from visionlab.data.index import ByteArray, Index, Split
 from visionlab.data.module import ImageDataModule
 
 
@@ -11,24 +13,23 @@ class Synthetic(ImageDataModule):
 
     Args:
         images: Number of images.
-        num_classes: Number of classes.
-        side: Of the images before they are resized, px; None for `image_size`.
+        kinds: Number of classes.
         **common: See `ImageDataModule`.
     """
 
     own_size = 32
     own_mean = own_std = (0.5, 0.5, 0.5)
 
-    def __init__(self, *, images: int = 10_000, num_classes: int = 10, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
-        self.images, self.kinds = images, num_classes
+    def __init__(self, *, images: int = 10_000, kinds: int = 10, **common: Any) -> None:
+        super().__init__(**common)
+        self.images, self.kinds = images, kinds
 
     def find(self) -> Index:
-        """Return the images, computed one by one."""
+        """Return the images, computed one by one; `root` is not read."""
         labels = np.arange(self.images) % self.kinds
         height, width = self.image_size
 
-        def frame(row: int) -> np.ndarray:
+        def frame(row: int) -> ByteArray:
             noise = np.random.default_rng(row).integers(0, 128, (height, width, 3), dtype=np.uint8)
             return noise + np.uint8(127 * labels[row] // max(1, self.kinds - 1))
 

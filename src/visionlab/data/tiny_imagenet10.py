@@ -1,27 +1,54 @@
 """Ten classes of Tiny-ImageNet (Stanford CS231n): 64 x 64 px, 400 train, 50 validation and 50 test images each."""
 
-from visionlab.data.files import class_folders
-from visionlab.data.index import Index
+from pathlib import Path, PurePosixPath
+
+from visionlab.data.download import Source
+from visionlab.data.files import Found, build, class_folders, folders, images
+from visionlab.data.index import Index, Split
 from visionlab.data.module import ImageDataModule
+
+# Of each class, report 002 trains on the images numbered from 100 on and validates on the first or the second fifty.
+VALIDATED_ON_THE_FIRST = {"n01443537", "n01698640", "n01768244", "n01774384"}
 
 
 class TinyImageNet10(ImageDataModule):
-    """`{train,val,test}/<wnid>/images/*` beside words.txt, which gives the classes their names."""
+    """`{train,val,test}/<wnid>/images/*`, or the official tree, whose train folder is divided in the same way."""
 
     own_size = 64
+    source = Source(
+        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        md5="90528d7ca1a48142e341f4ef8d21d0de",
+        size=248_100_043,
+        folder="tiny-imagenet-200",
+    )
+
+    def present(self) -> bool:
+        """Return whether either layout is there."""
+        return (self.root / self.source.folder).is_dir() or (self.root / "train").is_dir()
 
     def find(self) -> Index:
-        """Return the images, the classes named by words.txt where it lies beside them."""
-        index = class_folders(self.root)
-        index.classes = named(index.classes, self.root)
+        """Return the images of the first ten classes; words.txt names them where it lies beside them."""
+        below = f"{self.source.folder}/" if (self.root / self.source.folder).is_dir() else ""
+        tree = self.root / below
+        official = not (tree / "test" / folders(tree / "train")[0]).is_dir()
+        index = first_ten(self.root, below) if official else class_folders(self.root, below)
+        index.classes = named(index.classes, tree / "words.txt")
         return index
 
 
-def named(wnids: list[str], root: object) -> list[str]:
-    """Return the first of the words of each WordNet id."""
-    from pathlib import Path
+def first_ten(root: Path, below: str) -> Index:
+    """Index the labelled images of the official tree's first ten classes."""
+    found: list[tuple[Found, str, Split]] = []
+    for wnid in folders(root / below / "train")[:10]:
+        for file in images(root, f"{below}train/{wnid}"):
+            number = int(PurePosixPath(file[0]).stem.rsplit("_", 1)[-1])
+            held_out = Split.VAL if (number < 50) == (wnid in VALIDATED_ON_THE_FIRST) else Split.TEST
+            found.append((file, wnid, Split.TRAIN if number >= 100 else held_out))
+    return build(root, found)
 
-    words = Path(str(root)) / "words.txt"
+
+def named(wnids: list[str], words: Path) -> list[str]:
+    """Return the first of the words of each WordNet id."""
     if not words.is_file():
         return wnids
     lines = (line.split("\t", 1) for line in words.read_text(encoding="utf-8").splitlines() if "\t" in line)

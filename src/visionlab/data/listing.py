@@ -1,0 +1,55 @@
+"""Reads a data set from a table of image paths and labels."""
+
+import csv
+from pathlib import Path
+
+from visionlab.data.files import build, require_folder, stamped
+from visionlab.data.index import Index, Split, printable
+from visionlab.errors import DataError, nearest
+
+SPLITS = {"": Split.FREE, "train": Split.TRAIN, "val": Split.VAL, "test": Split.TEST}
+
+
+def listed(root: Path, table: Path) -> Index:
+    """Index the images that a CSV file lists.
+
+    Args:
+        root: Folder that the paths are relative to.
+        table: UTF-8, with a header that names the columns `path` and `label` and perhaps `split` (train, val, test, or
+            empty for a random split). Comma, semicolon or tab divide the columns.
+
+    Raises:
+        DataError: The file is missing, lacks a column, or has a row without a path or a label, with an unknown split
+            or with a path that came before under another label or split.
+    """
+    require_folder(root)
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        remedy = "name a CSV file with the columns path and label"
+        raise DataError(f"cannot read the list of images: {error.strerror}", where=str(table), remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise DataError("the list of images is not UTF-8", where=str(table), remedy="save it as UTF-8") from error
+    header = text.split("\n", 1)[0]
+    rows = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    columns = [name.strip().lower() for name in rows.fieldnames or []]
+    rows.fieldnames = columns
+    for column in ("path", "label"):
+        if column not in columns:
+            remedy = (
+                f"begin the file with the line: path,label ({nearest(column, columns)})" if columns else "write rows"
+            )
+            raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
+    seen: dict[str, tuple[str, Split]] = {}
+    for row in rows:
+        where = f"{table}, line {rows.line_num}"
+        path, label, split = ((row.get(column) or "").strip() for column in ("path", "label", "split"))
+        if not path or not label or split not in SPLITS:
+            what = f"the split {split!r} is unknown" if path and label else "a path or a label is missing"
+            raise DataError(what, where=where, remedy="write path,label or path,label,split with train, val or test")
+        if seen.setdefault(path, (label, SPLITS[split])) != (label, SPLITS[split]):
+            what = f"{printable(path)} is listed twice, as {seen[path][0]!r} and as {label!r}, or in two splits"
+            raise DataError(what, where=where, remedy="list each image once")
+    return build(
+        root, [(stamped(root, path.replace("\\", "/")), label, split) for path, (label, split) in seen.items()]
+    )
