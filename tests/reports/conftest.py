@@ -192,3 +192,45 @@ def run_dir(tmp_path):
 def many_classes(tmp_path):
     names = [f"category_{i:03d}" for i in range(101)]
     return make_run(tmp_path / "caltech101-alexnet-0123456789", classes=names, test=2893, val=2892, side=224, epochs=30)
+
+
+def make_sweep(root: Path, *, trials=12, epochs=6, continuous=False, failed=1):
+    """Write a sweep directory `root`/sweeps/lr and its runs beside it, as grid or as random search."""
+    rng = np.random.default_rng(5)
+    runs = []
+    for i in range(trials):
+        lr = float(10 ** rng.uniform(-4, -1)) if continuous else (0.001, 0.01, 0.1)[i % 3]
+        optimizer, dropout = ("Adam", "SGD")[i // 3 % 2], float(rng.uniform(0, 0.6)) if continuous else (0.0, 0.5)[i // 6 % 2]
+        skill = 0.8 - 0.12 * abs(np.log10(lr) + 2) - (0.05 if optimizer == "SGD" else 0) - 0.05 * dropout
+        overrides = {"optimizer.lr": lr, "optimizer": optimizer.lower(), "model.network.dropout": dropout}
+        directory = root / f"made_up-tiny_cnn-{i:010d}"
+        lost = i >= trials - failed
+        make_run(
+            directory,
+            seed=i,
+            data_seed=7,
+            skill=float(skill),
+            test=0,
+            val=400,
+            epochs=epochs,
+            status="failed" if lost else "completed",
+            config={
+                "seed": 0,
+                "optimizer.lr": lr,
+                "optimizer._target_": f"torch.optim.{optimizer}",
+                "model.network.dropout": dropout,
+            },
+            result={
+                "overrides": ["data=made_up", *(f"{k}={v}" for k, v in overrides.items())],
+                "error": "The loss became NaN at step 12" if lost else None,
+                "seconds": {"fit": 10 + i, "total": 12 + i},
+            },
+        )
+        runs.append(
+            {"dir": f"../../{directory.name}", "overrides": overrides, "status": "failed" if lost else "completed"}
+        )
+    folder = root / "sweeps" / "lr"
+    folder.mkdir(parents=True)
+    content = {"name": "lr", "monitor": "val/acc", "mode": "max", "kind": "grid", "swept": list(runs[0]["overrides"]), "runs": runs}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    return folder

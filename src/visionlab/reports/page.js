@@ -96,6 +96,37 @@
     return { text: [`${g.label} ${found[0].x}`, ...found.map(f => `${f.s.name} ${written(g, f.y)}`)].join("\n") };
   };
 
+  // Parallel coordinates: dragging along axes keeps the trials that pass through every span.
+  for (const svg of document.querySelectorAll("svg[data-parallel]")) {
+    const spans = {}, trials = [...svg.querySelectorAll(".trial")].map(path => [path, path.dataset.at.split(",").map(Number)]);
+    const apply = () => {
+      for (const [path, at] of trials) {
+        const kept = Object.entries(spans).every(([axis, [low, high]]) => at[axis] >= low && at[axis] <= high);
+        path.style.display = kept ? "" : "none";
+      }
+    };
+    for (const brush of svg.querySelectorAll(".brush")) {
+      const axis = brush.dataset.axis, band = brush.cloneNode();
+      band.removeAttribute("class"); band.removeAttribute("data-axis");
+      band.setAttribute("fill", "var(--s1)"); band.setAttribute("fill-opacity", ".2"); band.setAttribute("visibility", "hidden");
+      brush.before(band);
+      let from = null;
+      brush.addEventListener("pointerdown", event => {
+        from = spot(svg, event).y; brush.setPointerCapture(event.pointerId);
+        delete spans[axis]; band.setAttribute("visibility", "hidden"); apply();
+      });
+      brush.addEventListener("pointermove", event => {
+        if (from === null) return;
+        const to = spot(svg, event).y, low = Math.min(from, to), high = Math.max(from, to);
+        if (high - low < 3) return;
+        spans[axis] = [low, high];
+        band.setAttribute("y", low); band.setAttribute("height", high - low); band.setAttribute("visibility", "visible");
+        apply();
+      });
+      brush.addEventListener("pointerup", () => { from = null; });
+    }
+  }
+
   // What has the same data-key (a table's row, its line, its dot) lights up together.
   let lit = "";
   const light = key => {

@@ -1,0 +1,112 @@
+"""Runs and sweeps side by side: `python -m visionlab.compare outputs/a outputs/b`, or `visionlab.compare(a, b)`."""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visionlab import doors
+
+if TYPE_CHECKING:
+    from visionlab.reports.paired import PairedTest
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found, and where it lies.
+
+    Args:
+        page: The page.
+        csv: The same runs as a CSV file.
+        rows: A row a run, with raw numbers; `pandas.DataFrame(comparison.rows)` works.
+        tests: McNemar's test of each pair of runs on the same images.
+        metric: The accuracy that the runs are ranked by.
+    """
+
+    page: Path
+    csv: Path
+    rows: list[dict[str, Any]]
+    tests: list["PairedTest"]
+    metric: str
+
+
+def compare(*directories: str | Path, out: str | Path | None = None) -> Comparison:
+    """Lay runs and sweeps side by side in one page and one CSV file.
+
+    Args:
+        directories: Run directories, sweep directories, or folders that hold runs.
+        out: Where the page and the CSV file go; `outputs/comparisons/<name>` unless given.
+
+    Raises:
+        RunError: A directory is missing or holds no run.
+    """
+    from visionlab.reports import compare_page, comparing, verdicts
+    from visionlab.reports.gather import gather
+    from visionlab.runs import write_csv
+
+    gathered = gather(directories)
+    folder = Path(out) if out is not None else Path("outputs") / "comparisons" / _name(directories)
+    metric = comparing.main_metric(gathered.entries)
+    tests = verdicts.paired_tests(gathered.entries, metric)
+    rows = comparing.rows(gathered)
+    write_csv(folder / "comparison.csv", rows)
+    page = compare_page.write(gathered, folder / "comparison.html", tests=tests, metric=metric)
+    return Comparison(page, folder / "comparison.csv", rows, tests, metric)
+
+
+def _name(directories: Sequence[str | Path]) -> str:
+    """A name for what is compared: its own where it is one folder, else one that the same folders get again."""
+    paths = sorted({str(Path(directory).resolve()) for directory in directories})
+    if len(paths) == 1:
+        return Path(paths[0]).name
+    return f"{len(paths)}-{hashlib.sha256('|'.join(paths).encode()).hexdigest()[:8]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare what the command line names, and print the result."""
+    parser = argparse.ArgumentParser(
+        prog="python -m visionlab.compare",
+        description="Lay runs and sweeps side by side: a page with a sortable table, curves, costs and a paired test "
+        "of who is really better, and the same as CSV.",
+        epilog="example: python -m visionlab.compare outputs/cifar10-simple_cnn-* outputs/sweeps/lr",
+    )
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or a folder of runs")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (outputs/comparisons/<name>)")
+    asked = parser.parse_args(arguments)
+    _print(compare(*asked.directories, out=asked.out))
+
+
+def _print(found: Comparison) -> None:
+    """Print the best runs, who is really better, and where the page lies, in 80 columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from visionlab.reports.numbers import duration, percent, short
+    from visionlab.reports.verdicts import sentences
+
+    console = Console(highlight=False)
+    console = console if console.width <= 80 else Console(width=80, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", max_width=36, overflow="ellipsis", no_wrap=True)
+    for head in ("test", "val", "parameters", "time"):
+        table.add_column(head, justify="right", no_wrap=True)
+    known = sorted(found.rows, key=lambda row: -(row.get(found.metric) or -1))
+    for row in known[:20]:
+        name = row["run"] if row["status"] == "completed" else f"{row['run']} ({row['status']})"
+        accuracies = (percent(row.get("test/acc")), percent(row.get("val/acc")))
+        table.add_row(name, *accuracies, short(row["parameters"]), duration(row["fit_seconds"]))
+    console.print(table)
+    if len(known) > 20:
+        console.print(f"[dim]and {len(known) - 20} more[/]")
+    for text in sentences(found.tests) if found.tests else []:
+        console.print(text, markup=False)
+    for path in (found.page, found.csv):
+        console.print(str(path), style=f"link {path.resolve().as_uri()}", soft_wrap=True, markup=False)
+
+
+doors.callable_module(__name__)
+
+if __name__ == "__main__":
+    doors.enter(main)

@@ -1,0 +1,77 @@
+"""The page that lays runs and sweeps side by side."""
+
+from pathlib import Path
+
+from visionlab.reports import comparing, sweep_page, verdicts
+from visionlab.reports.gather import Gathered
+from visionlab.reports.numbers import percent
+from visionlab.reports.page import Html, Page, Tile, callout, join, tiles
+from visionlab.reports.paired import PairedTest
+
+
+def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], metric: str) -> Path:
+    """Write the page.
+
+    Args:
+        gathered: The runs.
+        path: Where the page goes.
+        tests: The paired tests of the runs.
+        metric: The accuracy that the runs are ranked by.
+    """
+    entries = gathered.entries
+    done = comparing.completed(entries)
+    names = list(dict.fromkeys(entry.data for entry in entries if entry.data))
+    page = Page(
+        f"Comparison of {len(entries)} runs",
+        subtitle=f"on {', '.join(names)}" if names else "",
+        badge="" if len(done) == len(entries) else f"{len(done)} of {len(entries)} completed",
+        badge_kind="warn",
+    )
+    page.section("Summary", _remarks(gathered), tiles(_headline(gathered, metric)))
+    page.section("Runs", comparing.run_table(gathered, entries, path, metric))
+    page.section("Is it really better?", *verdicts.tests(tests, metric))
+    page.section("Repetitions", *verdicts.repetition_table(verdicts.repetitions(entries)))
+    best = comparing.ranked(entries, metric)
+    page.section("Curves", *comparing.curves(entries, best[0] if best else None))
+    page.section("Cost", *comparing.costs(entries, metric))
+    page.section("Settings", *comparing.setting_table(gathered, path))
+    for sweep in gathered.sweeps:
+        page.section(
+            f"Sweep {sweep.name}",
+            *sweep_page.best(sweep, path),
+            *sweep_page.trials(gathered, sweep, path),
+            *sweep_page.importances(sweep),
+            *sweep_page.failures(sweep),
+        )
+    return page.write(path)
+
+
+def _headline(gathered: Gathered, metric: str) -> list[Tile]:
+    items = []
+    words = {"test/acc": "test accuracy", "val/acc": "validation accuracy"}[metric]
+    for place, entry in zip(("Best", "Second", "Third"), comparing.ranked(gathered.entries, metric), strict=False):
+        interval = comparing.interval(entry, metric.partition("/")[0])
+        items.append(
+            Tile(
+                f"{place} {words}",
+                percent(entry.metric(metric)),
+                f"{entry.label} · 95 % CI {interval}",
+                place == "Best",
+            )
+        )
+    return items
+
+
+def _remarks(gathered: Gathered) -> Html:
+    """What makes the runs hard to compare."""
+    results = [entry.run.result.get("data") or {} for entry in comparing.completed(gathered.entries)]
+    parts = []
+    if len({data.get("name") for data in results}) > 1:
+        parts.append(callout("These runs are on different data sets, so their accuracies cannot be compared directly."))
+    elif len({data.get("split_hash") for data in results}) > 1:
+        parts.append(
+            callout("These runs divided the images differently (split hash), so their validation images differ.")
+        )
+    if len({data.get("fingerprint") for data in results}) > 1 and len({data.get("name") for data in results}) == 1:
+        parts.append(callout("The data set changed between these runs (fingerprint)."))
+    return join(parts)

@@ -1,0 +1,242 @@
+"""The parts of a page about several runs: their table, tests, repetitions, curves and costs."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from visionlab.reports import charts, settings
+from visionlab.reports.charts import Point, Series
+from visionlab.reports.gather import Entry, Gathered
+from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
+from visionlab.reports.page import Column, Html, columns, escape, figure, note, table
+from visionlab.reports.statistics import wilson
+from visionlab.reports.svg import Axis
+
+
+def completed(entries: Sequence[Entry]) -> list[Entry]:
+    """The runs that are an answer."""
+    return [entry for entry in entries if entry.status == "completed"]
+
+
+def main_metric(entries: Sequence[Entry]) -> str:
+    """The accuracy that runs are ranked by: on the test split if all completed ones have it, else on validation."""
+    done = completed(entries)
+    return "test/acc" if done and all(math.isfinite(e.metric("test/acc")) for e in done) else "val/acc"
+
+
+def ranked(entries: Sequence[Entry], metric: str, mode: str = "max") -> list[Entry]:
+    """The completed runs that have the metric, the best first."""
+    sign = -1 if mode == "max" else 1
+    known = [entry for entry in completed(entries) if math.isfinite(entry.metric(metric))]
+    return sorted(known, key=lambda entry: sign * entry.metric(metric))
+
+
+def rows(gathered: Gathered) -> list[dict[str, Any]]:
+    """One flat row a run, for the CSV file and for Python: raw numbers, None where there is none."""
+    every = [entry.run.result for entry in gathered.entries]
+    metrics = sorted({name for result in every for name in result.get("metrics") or {}}, key=_metric_order)
+    reported = list(dict.fromkeys(name for result in every for name in _references(result)))
+    made = []
+    for entry in gathered.entries:
+        result = entry.run.result
+        model, seconds = result.get("model") or {}, result.get("seconds") or {}
+        made.append(
+            {"run": entry.label, "status": entry.status, "data": entry.data, "model": entry.model}
+            | {key: entry.settings.get(key) for key in gathered.keys}
+            | {"seed": entry.seed}
+            | {name: (result.get("metrics") or {}).get(name) for name in metrics}
+            | {f"reported {name}": _references(result).get(name) for name in reported}
+            | {name: result.get(name) for name in ("best_epoch", "epochs", "images_per_second")}
+            | {name: model.get(name) for name in ("parameters", "trainable_parameters", "flops")}
+            | {"fit_seconds": seconds.get("fit"), "total_seconds": seconds.get("total")}
+            | {"error": entry.error or None, "directory": str(entry.run.dir)}
+        )
+    return made
+
+
+def _references(result: dict[str, Any]) -> dict[str, float]:
+    found = result.get("reference") or {}
+    return {k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _metric_order(name: str) -> tuple[bool, int, str]:
+    split, _, kind = name.partition("/")
+    order = ["acc", "top5", "f1", "balanced_acc", "loss"]
+    return split != "test", order.index(kind) if kind in order else len(order), name
+
+
+def link(entry: Entry, page: Path, text: str = "") -> Html:
+    """The run's name, or another text, linked to its page if it has one."""
+    target, text = entry.run.run.page, text or entry.label
+    if not target.is_file():
+        return escape(text)
+    way = quote(Path(os.path.relpath(target.resolve(), page.parent.resolve())).as_posix())
+    return Html(f'<a href="{way}">{escape(text)}</a>')
+
+
+def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: str) -> Html:
+    """The table of runs, best first, then those without a result."""
+    best = ranked(entries, metric)
+    ordered = best + [entry for entry in entries if entry not in best]
+    split = metric.partition("/")[0]
+    several_data = len({entry.data for entry in entries}) > 1
+    several_models = len({entry.model for entry in entries}) > 1
+    short_names = settings.short_names(gathered.columns)
+    shown = gathered.columns[:8]
+    kinds = [kind for kind in ("test/acc", "val/acc") if any(math.isfinite(e.metric(kind)) for e in entries)]
+    reported = list(dict.fromkeys(name for entry in entries for name in _references(entry.run.result)))
+    failed = any(entry.status != "completed" for entry in entries)
+    heads: list[Column | str] = ["run"]
+    heads += ["data"] if several_data else []
+    heads += ["model"] if several_models else []
+    heads += [Column(short_names[key], form=settings.written, hint=key) for key in shown]
+    for kind in kinds:
+        heads.append(Column(kind, form=percent))
+        if kind == metric:
+            heads.append(Column("95 % CI", hint="Wilson's interval of the accuracy"))
+    heads += [Column(f"reported {name}", form=percent if "loss" not in name else significant) for name in reported]
+    heads += [
+        Column(f"{split}/f1", form=percent),
+        Column(f"{split}/loss", form=significant),
+        Column("epoch", hint="The best epoch, of how many"),
+        Column("parameters", form=count),
+        Column("FLOPs", form=short, hint="Forward pass of one image"),
+        Column("time", form=duration, hint="Training"),
+        Column("images/s", form=count, hint="Training"),
+    ]
+    heads += ["status"] if failed else []
+    body = []
+    for entry in ordered:
+        result = entry.run.result
+        model = result.get("model") or {}
+        row: list[object] = [link(entry, page)]
+        row += [entry.data] if several_data else []
+        row += [entry.model] if several_models else []
+        row += [entry.settings.get(key, Html(MISSING)) for key in shown]
+        for kind in kinds:
+            row.append(_known(entry.metric(kind)))
+            if kind == metric:
+                row.append(interval(entry, split))
+        row += [_references(result).get(name) for name in reported]
+        epoch = result.get("best_epoch")
+        row += [_known(entry.metric(f"{split}/f1")), _known(entry.metric(f"{split}/loss"))]
+        row.append(MISSING if epoch is None else f"{epoch + 1} of {result.get('epochs')}")
+        row += [model.get("parameters"), model.get("flops"), (result.get("seconds") or {}).get("fit")]
+        row.append(result.get("images_per_second"))
+        row += [entry.status] if failed else []
+        body.append(row)
+    keys = [entry.key for entry in ordered]
+    return table(heads, body, filterable=True, tall=len(body) > 15, keys=keys, ident="runs")
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def interval(entry: Entry, split: str) -> str:
+    """Wilson's interval of the run's accuracy on a split, in per cent."""
+    accuracy = entry.run.accuracies.get(split)
+    if accuracy is None or accuracy.correct is None or not accuracy.total:
+        return MISSING
+    low, high = wilson(accuracy.correct, accuracy.total)
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def curves(entries: Sequence[Entry], best: Entry | None) -> list[Html]:
+    """Validation accuracy and loss of all runs over one another, the best one on top."""
+    drawn = [entry for entry in entries if entry.run.metrics]
+    if not drawn:
+        return []
+    many = len(drawn) > 12
+    ordered = [entry for entry in drawn if entry is not best] + [entry for entry in drawn if entry is best]
+    made = []
+    for name, axis in (
+        ("val/acc", Axis("validation accuracy", share=True)),
+        ("val/loss", Axis("validation loss")),
+        ("train/loss", Axis("training loss")),
+    ):
+        series = [
+            Series(
+                e.label,
+                [row["epoch"] + 1 for row in e.run.metrics],
+                [row.get(name, math.nan) for row in e.run.metrics],
+                "var(--s2)" if many and e is best else e.hue,
+                faint=many and e is not best,
+                key=e.key,
+            )
+            for e in ordered
+            if any(name in row for row in e.run.metrics)
+        ]
+        if series:
+            made.append(figure(charts.lines(series, x=Axis("epoch", whole=True), y=axis, names=False)))
+    return [hues(drawn, best if many else None), columns(*made)]
+
+
+def hues(entries: Sequence[Entry], best: Entry | None = None) -> Html:
+    """The legend of the runs' colours, where colours tell something."""
+    experiments = {entry.hue: entry.experiment for entry in entries}
+    if len({entry.experiment for entry in entries}) > len(experiments):
+        models = {entry.hue: entry.model for entry in entries}
+        experiments = models if len(models) > 1 else {}
+    shown = [(name, hue) for hue, name in experiments.items()]
+    if best is not None:
+        shown = [*([] if len(shown) == 1 else shown), (f"best: {best.label}", "var(--s2)")]
+    return charts.legend(shown) if len(shown) > 1 or best is not None else Html("")
+
+
+def costs(entries: Sequence[Entry], metric: str) -> list[Html]:
+    """Accuracy against what it costs: parameters, time and FLOPs."""
+    known = ranked(entries, metric)
+    split = metric.partition("/")[0]
+    made = []
+    for label, group, name, form in (
+        ("parameters", "model", "parameters", count),
+        ("training time (s)", "seconds", "fit", duration),
+        ("FLOPs of one image", "model", "flops", short),
+    ):
+        points = []
+        for entry in known:
+            cost = (entry.run.result.get(group) or {}).get(name)
+            if not cost:
+                continue
+            accuracy = entry.run.accuracies.get(split)
+            spread = None
+            if accuracy is not None and accuracy.correct is not None and accuracy.total and metric.endswith("/acc"):
+                spread = wilson(accuracy.correct, accuracy.total)
+            tip = f"{entry.label}\n{metric} {percent(entry.metric(metric))}\n{label} {form(cost)}"
+            points.append(
+                Point(
+                    cost,
+                    entry.metric(metric),
+                    entry.label,
+                    tip,
+                    entry.hue,
+                    spread if len(known) <= 20 else None,
+                    entry.key,
+                )
+            )
+        if len({point.x for point in points}) > 1:
+            wide = max(p.x for p in points) / min(p.x for p in points) > 8
+            made.append(figure(charts.scatter(points, x=Axis(label, log=wide), y=Axis(metric, share=True))))
+    return [hues(known), columns(*made), note("Bars are 95 % confidence intervals.")] if made else []
+
+
+def setting_table(gathered: Gathered, page: Path) -> list[Html]:
+    """Every setting that differs, a row a setting, for those that found no column in the table of runs."""
+    if not gathered.keys or set(gathered.keys) == set(gathered.columns[:8]):
+        return []
+    entries = gathered.entries
+    if len(entries) <= 6:
+        heads = ["setting", *(entry.label for entry in entries)]
+        body = [[key, *(_setting(entry, key) for entry in entries)] for key in gathered.keys]
+    else:
+        heads = ["run", *gathered.keys]
+        body = [[link(entry, page), *(_setting(entry, key) for key in gathered.keys)] for entry in entries]
+    return [table(heads, body, filterable=True, tall=True, ident="settings")]
+
+
+def _setting(entry: Entry, key: str) -> str:
+    return settings.written(entry.settings[key]) if key in entry.settings else MISSING

@@ -1,0 +1,213 @@
+"""The runs that are to be compared: found below the given directories, named, grouped and coloured."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from visionlab.errors import RunError, nearest
+from visionlab.reports import settings
+from visionlab.reports.reading import Reading, number
+from visionlab.reports.svg import colour
+
+
+@dataclass
+class Entry:
+    """One run among others.
+
+    Args:
+        run: Its files.
+        key: What ties its row, lines and dots together on a page.
+        overrides: What a sweep set for it; empty for a run of its own.
+        status: Its status as the sweep has it, for a run that left no result.
+        error: Why it failed, as the sweep has it.
+    """
+
+    run: Reading
+    key: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+    status: str = ""
+    error: str = ""
+    experiment: str = ""  # what it is called together with its repetitions
+    label: str = ""  # what it alone is called
+    group: int = 0
+    hue: str = "var(--s1)"
+
+    @cached_property
+    def settings(self) -> settings.Flat:
+        """The settings that can change its outcome."""
+        return settings.flatten(self.run.config)
+
+    @property
+    def data(self) -> str:
+        """The name of its data set."""
+        return str((self.run.result.get("data") or {}).get("name") or self.settings.get("data.name") or "")
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return str((self.run.result.get("model") or {}).get("name") or self.settings.get("model.name") or "")
+
+    @property
+    def seed(self) -> object:
+        """The seed of its training."""
+        return self.run.result.get("seed", self.settings.get("seed"))
+
+    def metric(self, name: str) -> float:
+        """A metric of its best checkpoint, NaN if there is none."""
+        return number((self.run.result.get("metrics") or {}).get(name))
+
+
+@dataclass
+class Sweep:
+    """A sweep directory: what was searched, and the trials."""
+
+    directory: Path
+    name: str
+    monitor: str
+    mode: str
+    kind: str
+    swept: list[str]
+    entries: list[Entry]
+
+    @property
+    def best(self) -> Entry | None:
+        """The completed trial with the best monitored value, None while there is none."""
+        done = [e for e in self.entries if e.status == "completed" and math.isfinite(e.metric(self.monitor))]
+        sign = -1 if self.mode == "max" else 1
+        return min(done, key=lambda e: sign * e.metric(self.monitor), default=None)
+
+
+@dataclass
+class Gathered:
+    """All runs, each once, in the order in which they were named; and the sweeps among what was named."""
+
+    entries: list[Entry]
+    sweeps: list[Sweep]
+    keys: list[str]  # the settings that differ
+    columns: list[str]  # those of them that are worth a column
+
+
+def gather(directories: Sequence[str | Path]) -> Gathered:
+    """Find the runs of directories: a run's own, a sweep's, or a folder that holds runs.
+
+    Raises:
+        RunError: A directory is missing or holds no run, or none was named.
+    """
+    if not directories:
+        raise RunError("nothing to compare", remedy="name run directories, sweep directories or a folder of runs")
+    entries: dict[Path, Entry] = {}
+    sweeps = []
+
+    def add(path: Path, **known: Any) -> Entry:
+        place = path.resolve()
+        if place not in entries:
+            entries[place] = Entry(Reading(path), f"r{len(entries)}")
+        entry = entries[place]
+        entry.status = str(entry.run.result.get("status") or known.get("status") or "not begun")
+        entry.error = str(entry.run.result.get("error") or known.get("error") or "")
+        entry.overrides = known.get("overrides") or entry.overrides
+        return entry
+
+    for directory in map(Path, directories):
+        if (directory / "sweep.json").is_file():
+            sweeps.append(_sweep(directory, add))
+        elif (directory / "result.json").is_file():
+            add(directory)
+        else:
+            for path in _runs_below(directory):
+                add(path)
+    found = list(entries.values())
+    flats = [entry.settings for entry in found]
+    keys = settings.differing(flats)
+    columns = settings.telling(flats, keys)
+    _name(found, columns)
+    return Gathered(found, sweeps, keys, columns)
+
+
+def _runs_below(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        siblings = [path.name for path in directory.parent.iterdir()] if directory.parent.is_dir() else []
+        hint = nearest(directory.name, siblings) if siblings else "see outputs/ for the runs that there are"
+        raise RunError(
+            "no such directory", where=str(directory), remedy=hint if len(hint) < 200 else "see its parent folder"
+        )
+    found = sorted(path.parent for path in directory.glob("*/result.json"))
+    if not found:
+        raise RunError(
+            "no run lies here",
+            where=str(directory),
+            remedy="name a directory that `python -m visionlab.train` printed (it holds result.json), "
+            "a sweep's (sweep.json), or a folder of such",
+        )
+    return found
+
+
+def _sweep(directory: Path, add: Any) -> Sweep:
+    try:
+        content = json.loads((directory / "sweep.json").read_text(encoding="utf-8"))
+        listed = [(directory / row["dir"], row) for row in content["runs"]]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(
+            "this sweep's list of runs cannot be read",
+            where=str(directory / "sweep.json"),
+            remedy="give the same sweep command again; it writes the list anew",
+        ) from error
+    return Sweep(
+        directory=directory,
+        name=str(content.get("name") or directory.name),
+        monitor=str(content.get("monitor") or "val/acc"),
+        mode=str(content.get("mode") or "max"),
+        kind=str(content.get("kind") or ""),
+        swept=[str(key) for key in content.get("swept") or []],
+        entries=[add(path, **row) for path, row in listed],
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else settings.written(value)
+
+
+def _repetition(entry: Entry, members: list[Entry]) -> list[tuple[str, str]]:
+    """What tells a run from the other repetitions of its experiment."""
+    keys = [key for key in entry.settings if settings.repeats(key)]
+    found = [key for key in keys if len({settings.written(m.settings.get(key)) for m in members}) > 1]
+    if "seed" in found:  # init_seed follows it unless set
+        found = [key for key in found if key != "init_seed"]
+    return [(key.rpartition(".")[2], settings.written(entry.settings[key])) for key in found]
+
+
+def _name(entries: list[Entry], columns: list[str]) -> None:
+    """Give each run a name of its own, its group (repetitions of one experiment) and the group's colour."""
+    short = settings.short_names(columns)
+    several_data = len({entry.data for entry in entries}) > 1
+    several_models = len({entry.model for entry in entries}) > 1
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        key = settings.experiment(entry.settings) if entry.settings else str(entry.run.dir)
+        groups.setdefault(key, []).append(entry)
+    obvious = len({(entry.data, entry.model) for entry in entries}) == len(groups)  # the model's name says it all
+    for place, members in enumerate(groups.values()):
+        for entry in members:
+            told = [f"{short[key]}={_short(entry.settings.get(key))}" for key in ([] if obvious else columns)]
+            if entry.overrides and len(told) > 3:
+                told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
+            parts = [entry.data] if several_data else []
+            parts += [entry.model or entry.run.dir.name] if several_models or not told else []
+            entry.experiment = " ".join([*parts, *told[:4]])
+            entry.group, entry.hue = place, colour(place)
+            repetition = _repetition(entry, members) if len(members) > 1 else []
+            entry.label = " ".join([entry.experiment, *(f"{name} {value}" for name, value in repetition)])
+    if len(groups) > 8:  # more than there are colours: one a model, where that is telling
+        models = list(dict.fromkeys(entry.model for entry in entries))
+        for entry in entries:
+            entry.hue = colour(models.index(entry.model)) if len(models) <= 8 else colour(0)
+    seen: dict[str, int] = {}
+    for entry in entries:
+        seen[entry.label] = seen.get(entry.label, 0) + 1
+    for entry in entries:
+        if seen[entry.label] > 1:
+            entry.label += f" {entry.run.dir.name[-4:]}"

@@ -1,0 +1,103 @@
+"""How much each hyperparameter of a sweep mattered."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+FEWEST = 10  # trials that a forest is fitted to
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares of the variation of the monitored metric, by hyperparameter, and how they were found."""
+
+    shares: dict[str, float]
+    method: str
+
+
+def importance(trials: Sequence[tuple[Mapping[str, Any], float]], keys: Sequence[str]) -> Importance | None:
+    """Estimate what share of the variation of a metric each hyperparameter explains.
+
+    With values from a continuum and optuna installed by fANOVA, else by the means of groups.
+
+    Args:
+        trials: Overrides and the metric of each completed trial; a NaN is left out.
+        keys: The hyperparameters.
+
+    Returns:
+        None with fewer than four trials or where nothing varies.
+    """
+    known = [(dict(values), metric) for values, metric in trials if math.isfinite(metric)]
+    varied = [key for key in keys if len({str(values.get(key)) for values, _ in known}) > 1]
+    if len(known) < 4 or not varied or len({metric for _, metric in known}) < 2:
+        return None
+    continuous = any(len({str(values.get(key)) for values, _ in known}) > len(known) / 2 for key in varied)
+    if continuous and len(known) >= FEWEST and find_spec("optuna"):
+        return _fanova(known, varied)
+    return _group_means(known, varied)
+
+
+def _group_means(trials: list[tuple[dict[str, Any], float]], keys: list[str]) -> Importance:
+    """The variance between the means of the trials with the same value, corrected for chance (epsilon squared)."""
+    y = np.array([metric for _, metric in trials])
+    total = float(((y - y.mean()) ** 2).sum())
+    shares = {}
+    for key in keys:
+        values = _binned([settings.get(key) for settings, _ in trials])
+        groups = [y[[v == value for v in values]] for value in dict.fromkeys(values)]
+        between = sum(len(g) * float((g.mean() - y.mean()) ** 2) for g in groups)
+        rest = len(y) - len(groups)
+        chance = (len(groups) - 1) * (total - between) / rest if rest > 0 else 0.0
+        shares[key] = max(0.0, (between - chance) / total)
+    return Importance(
+        _sorted(shares), "share of the variance that lies between the means of trials with the same value, less chance"
+    )
+
+
+def _binned(values: list[Any]) -> list[Any]:
+    """Numbers of which nearly each is another are gathered into four groups of equal size."""
+    if len(set(map(str, values))) <= max(2, len(values) // 2) or not all(_is_number(v) for v in values):
+        return [str(v) for v in values]
+    edges = np.quantile([float(v) for v in values], [0.25, 0.5, 0.75])
+    return [int(place) for place in np.searchsorted(edges, [float(v) for v in values])]
+
+
+def _fanova(trials: list[tuple[dict[str, Any], float]], keys: list[str]) -> Importance:
+    """Functional ANOVA of a random forest (Hutter, Hoos and Leyton-Brown, ICML 2014), by optuna."""
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+    space: dict[str, BaseDistribution] = {}
+    for key in keys:
+        values = [settings.get(key) for settings, _ in trials]
+        if all(_is_number(v) for v in values):
+            numbers = [float(str(v)) for v in values]
+            low, high = min(numbers), max(numbers)
+            space[key] = FloatDistribution(low, high, log=low > 0 and high / low > 20)
+        else:
+            space[key] = CategoricalDistribution(sorted(set(map(str, values))))
+    said = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces each study
+    study = optuna.create_study(direction="maximize")
+    optuna.logging.set_verbosity(said)
+    for settings, metric in trials:
+        given = {
+            k: float(settings[k]) if isinstance(d, FloatDistribution) else str(settings.get(k))
+            for k, d in space.items()
+        }
+        study.add_trial(optuna.trial.create_trial(params=given, distributions=space, value=metric))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return Importance(_sorted({k: float(v) for k, v in found.items()}), "fANOVA of a random forest, by optuna")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sorted(shares: dict[str, float]) -> dict[str, float]:
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))

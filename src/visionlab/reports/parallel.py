@@ -1,0 +1,111 @@
+"""Parallel coordinates: a line a trial across its hyperparameters to its result."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from visionlab.reports.numbers import percent, significant
+from visionlab.reports.page import Html, escape
+from visionlab.reports.settings import written
+from visionlab.reports.svg import px, svg, text_at, tick_text
+
+
+def parallel(
+    trials: Sequence[tuple[str, Mapping[str, Any], float]],
+    names: Mapping[str, str],
+    *,
+    metric: str,
+    share: bool,
+    best: str = "",
+) -> Html:
+    """Draw the trials of a sweep; dragging along an axis keeps those that pass there.
+
+    Args:
+        trials: Of each its key, its hyperparameters and its result; a NaN is left out.
+        names: The hyperparameters and what each axis is called.
+        metric: What the last axis is called.
+        share: Whether results are shares from 0 to 1.
+        best: The key of the best trial, which is drawn above the others.
+    """
+    known = [trial for trial in trials if math.isfinite(trial[2])]
+    if len(known) < 2 or not names:
+        return Html("")
+    width, top, bottom = max(480.0, 130.0 * (len(names) + 1)), 44.0, 290.0
+    left, right = 60.0, width - 60
+    step = (right - left) / len(names)
+    axes = [_Axis([values.get(key) for _, values, _ in known], top, bottom) for key in names]
+    results = [result for *_, result in known]
+    last = _Axis(results, top, bottom, even=False)
+    low, high = min(results), max(results)
+    body = []
+    for key, values, result in sorted(known, key=lambda trial: (trial[0] == best, trial[2])):
+        ys = [axis(values.get(name)) for axis, name in zip(axes, names, strict=True)] + [last(result)]
+        path = "M" + "L".join(f"{px(left + i * step)} {px(y)}" for i, y in enumerate(ys))
+        strength = (result - low) / (high - low) if high > low else 1.0
+        hue, thick = ("var(--s2)", 2.6) if key == best else ("var(--s1)", 1.5)
+        opacity = 1.0 if key == best else 0.12 + 0.7 * strength**2
+        text = percent(result) if share else significant(result)
+        tip = "\n".join([f"{metric} {text}", *(f"{names[k]} {written(values.get(k))}" for k in names)])
+        body.append(
+            f'<path class="trial" d="{path}" fill="none" stroke="{hue}" stroke-width="{thick}" '
+            f'stroke-opacity="{opacity:.2f}" data-key="{escape(key)}" data-tip="{escape(tip)}" '
+            f'data-at="{",".join(px(y) for y in ys)}"/>'
+        )
+    titles = [*names.values(), metric]
+    for i, (axis, title) in enumerate(zip([*axes, last], titles, strict=True)):
+        x = left + i * step
+        body.append(f'<path d="M{px(x)} {px(top)}V{px(bottom)}" stroke="var(--muted)"/>')
+        body.append(text_at(x, 14, title if len(title) <= 20 else "…" + title[-19:], more=' font-weight="600"'))
+        for y, text in axis.labels(share and i == len(names)):
+            halo = ' paint-order="stroke" stroke="var(--ground)" stroke-width="4"'
+            body.append(text_at(x - 6, y + 4, text if len(text) <= 14 else text[:13] + "…", "end", 11, halo))
+        band = f'x="{px(x - 12)}" y="{px(top - 8)}" width="24" height="{px(bottom - top + 16)}"'
+        body.append(f'<rect class="brush" {band} fill="transparent" data-axis="{i}"/>')
+    drawing = svg(
+        width, bottom + 14, f"{len(known)} trials, hyperparameters against {metric}", "".join(body), " data-parallel"
+    )
+    return Html(f'<div class="wide"><div style="min-width:{px(min(width, 560))}px">{drawing}</div></div>')
+
+
+class _Axis:
+    """A vertical axis for numbers (logarithmic where they span decades) or for words."""
+
+    def __init__(self, values: Sequence[Any], top: float, bottom: float, *, even: bool = True) -> None:
+        self.top, self.bottom = top, bottom
+        self.words = not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        distinct = list(dict.fromkeys(values))
+        # A few numbers, as on a grid, stand at equal distances, where their lines do not crowd.
+        if self.words or (even and len(distinct) <= 6 < len(values)):
+            ordered = sorted(distinct, key=str) if self.words else sorted(distinct)
+            self.places = {written(v): (i + 0.5) / len(ordered) for i, v in enumerate(ordered)}
+            return
+        self.places = {}
+        self.low, self.high = float(min(values)), float(max(values))
+        self.log = self.low > 0 and self.high / self.low > 20
+
+    def __call__(self, value: Any) -> float:
+        """Return the pixel of a value."""
+        return self.bottom - self._part(value) * (self.bottom - self.top)
+
+    def _part(self, value: Any) -> float:
+        if self.places:
+            return self.places[written(value)]
+        low, high, at = self.low, self.high, float(value)
+        if high <= low:
+            return 0.5
+        if self.log:
+            low, high, at = math.log10(low), math.log10(high), math.log10(at)
+        return (at - low) / (high - low)
+
+    def labels(self, share: bool) -> list[tuple[float, str]]:
+        """Return pixels and texts: each place of words, else both ends and three between."""
+        if self.places:
+            return [(self.bottom - part * (self.bottom - self.top), text) for text, part in self.places.items()]
+        found = []
+        for part in (0, 0.25, 0.5, 0.75, 1) if self.high > self.low else (0.5,):
+            value = self.low + part * (self.high - self.low)
+            if self.log:
+                value = self.low * (self.high / self.low) ** part
+            text = percent(value, 1) if share else tick_text(float(f"{value:.3g}"))
+            found.append((self.bottom - part * (self.bottom - self.top), text))
+        return found

@@ -1,0 +1,146 @@
+"""Which of several runs is better, and how sure that is: tests on the same images, and repeated experiments."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from visionlab.reports.comparing import completed, ranked
+from visionlab.reports.gather import Entry
+from visionlab.reports.numbers import MISSING, count, percent
+from visionlab.reports.page import Column, Html, callout, join, note, table
+from visionlab.reports.paired import PairedTest, each_pair, same_images
+
+MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs with the best one
+_SPLITS = {"test": "test", "val": "validation"}
+
+
+def paired_tests(entries: Sequence[Entry], metric: str) -> list[PairedTest]:
+    """Test the runs pairwise on the split of the metric, the best first; only those on the same images as the best."""
+    split = metric.partition("/")[0]
+    known = [(entry, entry.run.predictions(split)) for entry in ranked(entries, metric) if split in entry.run.splits]
+    alike = [(entry.label, predicted) for entry, predicted in known if same_images(known[0][1], predicted)]
+    return each_pair([name for name, _ in alike], [predicted for _, predicted in alike])
+
+
+def tests(found: Sequence[PairedTest], metric: str) -> list[Html]:
+    """Whether the best is better beyond chance, in words and as a table of pairs."""
+    if not found:
+        return []
+    split = _SPLITS.get(metric.partition("/")[0], metric)
+    heads: list[Column | str] = [
+        "A",
+        "B",
+        Column("difference", form=_points, hint="Accuracy of A less that of B, in percentage points"),
+        Column("95 % CI", hint="Of the difference"),
+        Column("only A right", form=count, hint="Images"),
+        Column("only B right", form=count, hint="Images"),
+        Column("p", form=_p, hint="McNemar, mid-p"),
+        Column("p (Holm)", form=_p, hint="Corrected for the number of pairs"),
+        "verdict",
+    ]
+    body = [
+        (t.a, t.b, 100 * t.difference, "{:+.1f} to {:+.1f}".format(*(100 * v for v in t.interval)), t.only_a, t.only_b,
+         t.p, t.adjusted, t.verdict)
+        for t in (found if len(found) <= MOST_PAIRS else [t for t in found if t.a == found[0].a])
+    ]  # fmt: skip
+    return [
+        join(callout(text, kind="info") for text in sentences(found)),
+        table(heads, body, tall=len(body) > 12, filterable=len(body) > 12, ident="tests"),
+        note(
+            f"McNemar's test on the same {found[0].images:,} {split} images: mid-p, two-sided, at the level of 5 % "
+            f"after Holm's correction for {_plural(len(found), 'pair')}. It is about these trained networks; how much "
+            "another seed would change them, only repetitions tell."
+        ),
+    ]
+
+
+def sentences(found: Sequence[PairedTest]) -> list[str]:
+    """The outcome of the tests in words: what the best run is better than, and what it is not."""
+    best = found[0].a
+    of_best = [t for t in found if t.a == best]
+    beaten = [t for t in of_best if t.better == best]
+    level = [t for t in of_best if t.better is None]
+    if len(of_best) == 1:
+        t = of_best[0]
+        counts = f"of the {t.only_a + t.only_b:,} images that only one of them has right, {t.only_a:,} are {t.a}'s"
+        if t.better:
+            gap = f"{_points(100 * t.difference)} points"
+            return [f"{t.better} is really better than {t.b}: {gap}; {counts} ({_p_words(t.p)})."]
+        return [
+            f"No difference beyond chance between {t.a} and {t.b}: {_points(100 * t.difference)} points; {counts} "
+            f"({_p_words(t.p)}). More test images, or more seeds, could tell them apart."
+        ]
+    said = []
+    if beaten:
+        others = "all others" if len(beaten) == len(of_best) else _named([t.b for t in beaten], len(of_best))
+        said.append(f"{best} is really better than {others}.")
+    if level:
+        others = "any other" if len(level) == len(of_best) else _named([t.b for t in level], len(of_best))
+        said.append(f"{best} may be no better than {others}: that difference can be chance.")
+    return said
+
+
+def _named(names: list[str], of: int) -> str:
+    if len(names) > 4:
+        return f"{len(names)} of the {of} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _points(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
+
+
+def _p_words(value: float) -> str:
+    return f"p {_p(value)}" if value < 1e-4 else f"p = {_p(value)}"
+
+
+def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Mean and deviation of experiments that were repeated with other seeds or folds, one row an experiment."""
+    groups: dict[int, list[Entry]] = {}
+    for entry in completed(entries):
+        groups.setdefault(entry.group, []).append(entry)
+    if all(len(members) < 2 for members in groups.values()):
+        return []
+    made = []
+    for members in groups.values():
+        row: dict[str, Any] = {"experiment": members[0].experiment, "runs": len(members)}
+        for name in ("test/acc", "val/acc"):
+            values = [e.metric(name) for e in members if math.isfinite(e.metric(name))]
+            row |= {name: fmean(values) if values else None, f"{name} sd": stdev(values) if len(values) > 1 else None}
+            row |= {f"{name} min": min(values, default=None), f"{name} max": max(values, default=None)}
+        made.append(row)
+    return sorted(made, key=lambda row: -(row["test/acc"] or row["val/acc"] or 0))
+
+
+def repetition_table(found: Sequence[dict[str, Any]]) -> list[Html]:
+    """The table of repeated experiments."""
+    if not found:
+        return []
+    kinds = [kind for kind in ("test/acc", "val/acc") if any(row[kind] is not None for row in found)]
+    heads: list[Column | str] = ["experiment", "runs"]
+    for kind in kinds:
+        heads += [Column(f"{kind} mean", form=percent), Column("± deviation", form=_deviation, numeric=True)]
+        heads += [Column("least", form=percent), Column("most", form=percent)]
+    body = [
+        [
+            row["experiment"],
+            row["runs"],
+            *(row[f"{kind}{part}"] for kind in kinds for part in ("", " sd", " min", " max")),
+        ]
+        for row in found
+    ]
+    words = "Over seeds and folds; ± is the standard deviation of single runs (n - 1), in percentage points."
+    return [note(words), table(heads, body, ident="repetitions")]
+
+
+def _deviation(value: float | None) -> str:
+    return MISSING if value is None else f"± {100 * value:.2f}"
