@@ -32,7 +32,11 @@ def train(
     if plain["resume"]:
         return _resume(Path(plain["resume"]))
     check(plain)
+    from visionlab.training import ranks
+
     run = Run(directory or Path(plain["outputs"]) / runs.name(plain))
+    if ranks.rank():
+        return ranks.follow(run, asked, list(overrides))
     with run.lock():
         try:
             return _train(run, asked, list(overrides))
@@ -43,6 +47,7 @@ def train(
 def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     """Answer from memory, or begin or continue the run, whose lock is held."""
     from visionlab.reports import closing
+    from visionlab.training import ranks
 
     plain = resolved(asked)
     if plain["force"]:
@@ -50,19 +55,42 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     if run.status == "completed" and ("test" in run.result["evaluated"] or not plain["test"]):
         from visionlab.training import environment
 
+        ranks.announce(run, None, answered=True)
         closing.remembered(run, environment.changes(run))
         return run
     from visionlab.training.fit import fit, test
 
     if run.status == "completed":
+        ranks.announce(run, None, answered=True)
         test(asked, run)
+        closing.finished(run)
+        return run
+    if run.status not in ("running", "interrupted"):
+        run.clear()  # a failed attempt leaves nothing that this one may build on
+    resume_from = _checkpoint(run)
+    _note_overrides(run, overrides)
+    ranks.announce(run, resume_from, answered=False)
+    if count := ranks.needed(plain["trainer"]):
+        runs.write_atomically(run.dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain), sort_keys=False))
+        ranks.launch(run, count, overrides, resume_from)
     else:
-        if run.status not in ("running", "interrupted"):
-            run.clear()  # a failed attempt leaves nothing that this one may build on
-        _note_overrides(run, overrides)
-        fit(asked, run, overrides)
+        fit(asked, run, overrides, resume_from)
     closing.finished(run)
     return run
+
+
+def _checkpoint(run: Run) -> str | None:
+    """Find the checkpoint to continue from, and say so."""
+    from visionlab.training import checkpoint_io
+
+    if run.status is None:
+        return None
+    found, damaged = checkpoint_io.newest_whole(run.checkpoint("last").parent)
+    for path in damaged:
+        print(f"{path.name} is damaged and is not used.")
+    if found:
+        print(f"Continuing the interrupted run from {found.name}.")
+    return str(found) if found else None
 
 
 def _note_overrides(run: Run, overrides: list[str]) -> None:

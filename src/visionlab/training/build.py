@@ -1,10 +1,9 @@
 """From a config to the objects of a run: data module, classifier, trainer."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from hydra.utils import instantiate
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from omegaconf import DictConfig, OmegaConf
@@ -86,12 +85,3 @@ def loggers(config: DictConfig, run: Run) -> list[Logger]:
         return []
     factory = instantiate(config.logger, _partial_=True, _convert_="all")
     return [supply(factory, save_dir=str(run.dir), name="", version="")]
-
-
-def parameters(module: LightningModule) -> dict[str, int]:
-    """Count all parameters of a classifier's network and those that are trained."""
-    counted: dict[str, Any] = {"parameters": 0, "trainable_parameters": 0}
-    for parameter in module.network.parameters():
-        counted["parameters"] += parameter.numel()
-        counted["trainable_parameters"] += parameter.numel() * parameter.requires_grad
-    return counted

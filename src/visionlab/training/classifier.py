@@ -139,7 +139,7 @@ class ImageClassifier(LightningModule):
         figures = self.train_tally.compute()
         self.train_tally.reset()
         rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
-        self.log_dict({"train/loss": figures["loss"], "train/acc": figures["acc"], "lr": rate}, rank_zero_only=True)
+        self.log_dict({"train/loss": figures["loss"], "train/acc": figures["acc"], "lr": rate})
 
     # Evaluation --------------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class ImageClassifier(LightningModule):
         """Log the validation metrics of the epoch."""
         figures = self.tally.compute()
         self.tally.reset()
-        self.log_dict({f"val/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+        self.log_dict({f"val/{name}": value for name, value in figures.items()})
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums, and keep what was predicted for each of its images."""

@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from visionlab import runs
 from visionlab.config import resolved
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import UserError
+from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
 from visionlab.runs import Run
 from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome
@@ -30,13 +32,14 @@ from visionlab.training.progress import EpochProgress
 from visionlab.training.records import Records
 
 
-def fit(config: DictConfig, run: Run, overrides: list[str]) -> None:
-    """Train a run, from its last checkpoint where it has one, evaluate it and write its page.
+def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | None = None) -> None:
+    """Train a run, evaluate its best epoch and write its page. Every rank of a run on several devices calls it.
 
     Args:
         config: The composed config.
         run: The run directory, whose lock is held.
         overrides: What was asked beyond the defaults, for the record.
+        resume_from: The checkpoint to continue from; None to begin.
 
     Raises:
         UserError: What the user can put right; before training wherever it can be known.
@@ -49,8 +52,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str]) -> None:
     lightning.seed_everything(config.seed, verbose=False)
     data = build.data_module(config)
     classifier = build.classifier(config, data)
-    resume_from = _checkpoint(run)
-
+    layers = summarise(classifier.network, data.image_size)
     records = Records(run)
     keep = {key: plain["callbacks"]["checkpoint"][key] for key in ("every_n_steps", "every_minutes")}
     checkpoints = Checkpoints(run, monitor=config.monitor, mode=config.mode, **keep)
@@ -61,8 +63,9 @@ def fit(config: DictConfig, run: Run, overrides: list[str]) -> None:
     loggers = build.loggers(config, run)
     trainer = build.trainer(config, callbacks=callbacks, loggers=loggers)
 
-    _begin(run, plain, overrides, data, classifier)
-    with _state_of(run), interruption.watching():
+    if trainer.is_global_zero:
+        _begin(run, plain, overrides, data, classifier, layers)
+    with _state_of(run, recorded=trainer.is_global_zero), interruption.watching():
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()
@@ -71,6 +74,8 @@ def fit(config: DictConfig, run: Run, overrides: list[str]) -> None:
             checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
         splits = ["val", "test"] if plain["test"] and data.has_test else ["val"]
         evaluations = [_evaluate(trainer, classifier, data, split) for split in splits]
+        if not trainer.is_global_zero:
+            return
         outcome.write(run, evaluations, data)
         metrics = {f"{e.split}/{name}": value for e in evaluations for name, value in e.metrics.items()}
         best = checkpoints.best_epoch if checkpoints.best_epoch is not None else trainer.current_epoch - 1
@@ -115,20 +120,8 @@ def _quiet() -> None:
     """Keep Lightning's own chatter off the terminal; what a person must know, we say ourselves."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-
-
-def _checkpoint(run: Run) -> str | None:
-    """Find the checkpoint to continue from, and say so."""
-    if run.status is None:
-        return None
-    found, damaged = checkpoint_io.newest_whole(run.checkpoint("last").parent)
-    console = Console()
-    for path in damaged:
-        console.print(f"[yellow]{path.name} is damaged and is not used.[/]")
-    if found:
-        console.print(f"Continuing the interrupted run from {found.name}.", highlight=False)
-    return str(found) if found else None
+    for message in (".*LeafSpec.*", ".*sync_dist=True.*"):  # the sums are reduced before they are logged
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _chosen(config: DictConfig) -> Iterator[Callback]:
@@ -139,11 +132,20 @@ def _chosen(config: DictConfig) -> Iterator[Callback]:
 
 
 def _begin(
-    run: Run, plain: dict[str, Any], overrides: list[str], data: ImageDataModule, classifier: ImageClassifier
+    run: Run,
+    plain: dict[str, Any],
+    overrides: list[str],
+    data: ImageDataModule,
+    classifier: ImageClassifier,
+    layers: Summary,
 ) -> None:
     """Record what is about to be trained, and from now on that it runs."""
     before = run.result
     runs.write_atomically(run.dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain), sort_keys=False))
+    runs.write_atomically(run.dir / "model.txt", f"{layers}\n")
+    runs.write_csv(run.dir / "layers.csv", [asdict(row) for row in layers.rows])
+    if plain["callbacks"]["progress"]["show"]:
+        _introduce(data, classifier, layers)
     summary = data.summary()
     run.update(
         status="running",
@@ -164,18 +166,46 @@ def _begin(
             "mean": list(data.mean),
             "std": list(data.std),
         },
-        model={"name": classifier.name, **build.parameters(classifier)},
+        model={
+            "name": classifier.name,
+            "parameters": layers.parameters,
+            "trainable_parameters": layers.trainable,
+            "flops": layers.flops,
+            "weights": classifier.weights,
+            "trained_layers": classifier.free if classifier.freeze != "none" else "all",
+        },
         reference=plain["reference"],
         environment=environment.describe(),
     )  # fmt: skip
 
 
+def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summary) -> None:
+    """Print what is about to be trained on what; of a long network only the sums."""
+    console = Console()
+    counts = data.summary()
+    height, width = data.image_size
+    if len(layers.rows) <= 24:
+        console.print(str(layers), highlight=False)
+    if classifier.loaded is not None:
+        console.print(str(classifier.loaded), highlight=False)
+    console.print(
+        f"{classifier.name}: {layers.parameters:,} parameters, {layers.trainable:,} trained, "
+        f"{layers.flops / 1e6:,.1f} MFLOP an image"
+    )
+    console.print(
+        f"{data.name}: {data.num_classes} classes of {width}x{height} px; {counts['train']:,} images to train, "
+        f"{counts['val']:,} to validate, {counts['test']:,} to test"
+    )
+
+
 @contextmanager
-def _state_of(run: Run) -> Iterator[None]:
+def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
     """Record how a run ended that did not complete."""
     began = time.perf_counter()
 
     def record(status: runs.Status, error: BaseException) -> None:
+        if not recorded:
+            return
         seconds = run.result["seconds"]
         so_far = seconds["before"] + time.perf_counter() - began
         run.update(status=status, error=str(error) or type(error).__name__, seconds=seconds | {"so_far": so_far})
@@ -190,7 +220,8 @@ def _state_of(run: Run) -> Iterator[None]:
         raise
     except Exception as error:
         record("failed", error)
-        run.update(traceback=traceback.format_exc())
+        if recorded:
+            run.update(traceback=traceback.format_exc())
         raise
 
 
