@@ -100,7 +100,13 @@ def lines(
                 f'<circle cx="{px(a)}" cy="{px(b)}" r="4.5" fill="{mark.colour}" stroke="var(--ground)"/>'
             )
             body.append(text_at(a + shift, up.end - 5, mark.text, anchor, 11.5))
-    return svg(width, height, label or y.label, "".join(body), _for_pointer(series, across, up, x.label, y.share))
+    return svg(
+        width,
+        height,
+        label or f"{y.label} by {x.label}",
+        "".join(body),
+        _for_pointer(series, across, up, x.label, y.share),
+    )
 
 
 def _names(series: Sequence[Series], right: float) -> str:
@@ -202,24 +208,52 @@ def bars(
 def scatter(
     points: Sequence[Point], *, x: Axis, y: Axis, label: str = "", height: float = 300, width: float = 480
 ) -> Html:
-    """Draw named dots; while there are no more than 12, their names stand beside them."""
+    """Draw named dots.
+
+    A name is written once, beside its first dot and where there is room; of more than 12 names only the first. The
+    pointer tells the rest.
+    """
     known = [p for p in points if math.isfinite(p.x) and math.isfinite(p.y) and (p.x > 0 or not x.log)]
     across = place(x, [p.x for p in known], 54, width - 16)
     up = place(y, [v for p in known for v in (p.y, *(p.spread or ()))], height - 42, 26)
     body = [frame(across, up, x.label, y.label)]
-    for p in known:
-        a, b = across(p.x), up(p.y)
+    spots = [(across(p.x), up(p.y)) for p in known]
+    taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in spots]
+    named: set[str] = set()
+    few = len({p.name for p in known}) <= 12
+    for p, (a, b) in zip(known, spots, strict=True):
         parts = []
         if p.spread:
             line = f"M{px(a)} {px(up(p.spread[0]))}V{px(up(p.spread[1]))}"
             parts.append(f'<path d="{line}" stroke="{p.colour}" stroke-opacity=".5" stroke-width="1.5"/>')
         parts.append(f'<circle cx="{px(a)}" cy="{px(b)}" r="5.5" fill="{p.colour}" stroke="var(--ground)"/>')
-        if len(known) <= 12:
-            anchor, shift = ("end", -9) if a > width * 0.62 else ("start", 9)
-            parts.append(text_at(a + shift, b - 7, p.name if len(p.name) <= 26 else p.name[:25] + "…", anchor, 11))
+        if p.name not in named and (few or not named):
+            text = _name(p.name, a, b, width, taken)
+            named |= {p.name} if text else set()
+            parts.append(text)
         tied = f' data-key="{escape(p.key)}"' if p.key else ""
         body.append(f'<g data-tip="{escape(p.tip or p.name)}"{tied}>{"".join(parts)}</g>')
-    return svg(width, height, label or f"{y.label} against {x.label}", "".join(body))
+    return svg(width, height, label or f"{y.label} against {x.label}", "".join(body), ' data-plot=""')
+
+
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _name(name: str, a: float, b: float, width: float, taken: list[_Box]) -> str:
+    """Write a dot's name on a side that is free, and note the room it takes; empty where no side is."""
+    text = name if len(name) <= 26 else name[:25] + "…"
+    wide = 6.3 * len(text)
+    for anchor, shift, rise in (("start", 9, -6), ("end", -9, -6), ("start", 9, 14), ("end", -9, 14)):
+        left = a + shift - (wide if anchor == "end" else 0)
+        box = (left, b + rise - 10, left + wide, b + rise + 3)
+        if left >= 54 and box[2] <= width and not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            return text_at(a + shift, b + rise, text, anchor, 11)
+    return ""
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def reliability(

@@ -55,7 +55,7 @@ def _headline(gathered: Gathered, metric: str) -> list[Tile]:
             Tile(
                 f"{place} {words}",
                 percent(entry.metric(metric)),
-                f"{entry.label} · 95 % CI {interval}",
+                f"{entry.label} · 95\u00a0%\u00a0CI {interval}",
                 place == "Best",
             )
         )

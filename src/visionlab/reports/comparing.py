@@ -82,22 +82,18 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
     best = ranked(entries, metric)
     ordered = best + [entry for entry in entries if entry not in best]
     split = metric.partition("/")[0]
-    several_data = len({entry.data for entry in entries}) > 1
-    several_models = len({entry.model for entry in entries}) > 1
     short_names = settings.short_names(gathered.columns)
     shown = gathered.columns[:8]
     kinds = [kind for kind in ("test/acc", "val/acc") if any(math.isfinite(e.metric(kind)) for e in entries)]
     reported = list(dict.fromkeys(name for entry in entries for name in _references(entry.run.result)))
     failed = any(entry.status != "completed" for entry in entries)
     heads: list[Column | str] = ["run"]
-    heads += ["data"] if several_data else []
-    heads += ["model"] if several_models else []
-    heads += [Column(short_names[key], form=settings.written, hint=key) for key in shown]
     for kind in kinds:
         heads.append(Column(kind, form=percent))
         if kind == metric:
             heads.append(Column("95 % CI", hint="Wilson's interval of the accuracy"))
     heads += [Column(f"reported {name}", form=percent if "loss" not in name else significant) for name in reported]
+    heads += [Column(short_names[key], form=settings.written, hint=key) for key in shown]
     heads += [
         Column(f"{split}/f1", form=percent),
         Column(f"{split}/loss", form=significant),
@@ -113,14 +109,12 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
         result = entry.run.result
         model = result.get("model") or {}
         row: list[object] = [link(entry, page)]
-        row += [entry.data] if several_data else []
-        row += [entry.model] if several_models else []
-        row += [entry.settings.get(key, Html(MISSING)) for key in shown]
         for kind in kinds:
             row.append(_known(entry.metric(kind)))
             if kind == metric:
                 row.append(interval(entry, split))
         row += [_references(result).get(name) for name in reported]
+        row += [entry.settings.get(key, Html(MISSING)) for key in shown]
         epoch = result.get("best_epoch")
         row += [_known(entry.metric(f"{split}/f1")), _known(entry.metric(f"{split}/loss"))]
         row.append(MISSING if epoch is None else f"{epoch + 1} of {result.get('epochs')}")
@@ -155,6 +149,7 @@ def curves(entries: Sequence[Entry], best: Entry | None) -> list[Html]:
     made = []
     for name, axis in (
         ("val/acc", Axis("validation accuracy", share=True)),
+        ("train/acc", Axis("training accuracy", share=True)),
         ("val/loss", Axis("validation loss")),
         ("train/loss", Axis("training loss")),
     ):
@@ -190,6 +185,7 @@ def hues(entries: Sequence[Entry], best: Entry | None = None) -> Html:
 def costs(entries: Sequence[Entry], metric: str) -> list[Html]:
     """Accuracy against what it costs: parameters, time and FLOPs."""
     known = ranked(entries, metric)
+    few = len(known) <= 20
     split = metric.partition("/")[0]
     made = []
     for label, group, name, form in (
@@ -211,17 +207,22 @@ def costs(entries: Sequence[Entry], metric: str) -> list[Html]:
                 Point(
                     cost,
                     entry.metric(metric),
-                    entry.label,
+                    entry.experiment,
                     tip,
                     entry.hue,
-                    spread if len(known) <= 20 else None,
+                    spread if few else None,
                     entry.key,
                 )
             )
         if len({point.x for point in points}) > 1:
             wide = max(p.x for p in points) / min(p.x for p in points) > 8
-            made.append(figure(charts.scatter(points, x=Axis(label, log=wide), y=Axis(metric, share=True))))
-    return [hues(known), columns(*made), note("Bars are 95 % confidence intervals.")] if made else []
+            across, up = Axis(label, log=wide), Axis(metric, share=True)
+            made.append(figure(charts.scatter(points, x=across, y=up, width=372, height=290)))
+    return (
+        [hues(known), columns(*made, least=320), note("Bars are 95 % confidence intervals." if few else "")]
+        if made
+        else []
+    )
 
 
 def setting_table(gathered: Gathered, page: Path) -> list[Html]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from visionlab.reports.svg import decades
+
 FEWEST = 10  # trials that a forest is fitted to
 
 
@@ -76,8 +78,7 @@ def _fanova(trials: list[tuple[dict[str, Any], float]], keys: list[str]) -> Impo
         values = [settings.get(key) for settings, _ in trials]
         if all(_is_number(v) for v in values):
             numbers = [float(str(v)) for v in values]
-            low, high = min(numbers), max(numbers)
-            space[key] = FloatDistribution(low, high, log=low > 0 and high / low > 20)
+            space[key] = FloatDistribution(min(numbers), max(numbers), log=decades(numbers))
         else:
             space[key] = CategoricalDistribution(sorted(set(map(str, values))))
     said = optuna.logging.get_verbosity()

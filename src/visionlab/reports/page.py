@@ -44,7 +44,7 @@ def join(parts: Iterable[object], separator: str = "") -> Html:
 
 def note(text: object) -> Html:
     """A paragraph that says how to read what stands beside it."""
-    return Html(f'<p class="note">{escape(text)}</p>')
+    return Html(f'<p class="note">{escape(text)}</p>' if text else "")
 
 
 def callout(text: object, *, kind: str = "warn") -> Html:
@@ -65,9 +65,10 @@ def details(summary: object, *parts: object) -> Html:
     return Html(f"<details><summary>{escape(summary)}</summary>{join(parts)}</details>")
 
 
-def columns(*parts: object) -> Html:
-    """Parts side by side where the window is wide enough, else one below the other."""
-    return Html('<div class="columns">' + "".join(f"<div>{escape(part)}</div>" for part in parts) + "</div>")
+def columns(*parts: object, least: int = 400) -> Html:
+    """Parts side by side where each has `least` pixels, else one below the other."""
+    inside = "".join(f"<div>{escape(part)}</div>" for part in parts)
+    return Html(f'<div class="columns" style="--least:{least}px">{inside}</div>')
 
 
 def figure(chart: object, caption: object = "") -> Html:
@@ -174,7 +175,8 @@ def table(
     def cell(i: int, value: object) -> str:
         col = cols[i]
         text = value if isinstance(value, Html) else col.form(value)
-        attributes = ' class="number"' if numeric[i] else ""
+        long = not isinstance(value, Html) and len(str(text)) > 36
+        attributes = ' class="number"' if numeric[i] else ' class="long"' if long else ""
         if numeric[i] and _is_number(value):
             attributes += f' data-value="{float(value):.10g}"'  # type: ignore[arg-type]
             if col.bar and 0 <= float(value) <= 1:  # type: ignore[arg-type]

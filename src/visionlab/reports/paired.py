@@ -48,14 +48,6 @@ class PairedTest:
             return None
         return self.a if self.difference > 0 else self.b
 
-    @property
-    def verdict(self) -> str:
-        """The outcome in words."""
-        better = self.better
-        if better is None:
-            return "no difference beyond chance"
-        return f"{better} is better"
-
 
 def mcnemar(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return McNemar's mid-p values, two-sided.

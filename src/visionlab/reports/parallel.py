@@ -7,7 +7,7 @@ from typing import Any
 from visionlab.reports.numbers import percent, significant
 from visionlab.reports.page import Html, escape
 from visionlab.reports.settings import written
-from visionlab.reports.svg import px, svg, text_at, tick_text
+from visionlab.reports.svg import decades, px, svg, text_at, tick_text
 
 
 def parallel(
@@ -30,8 +30,8 @@ def parallel(
     known = [trial for trial in trials if math.isfinite(trial[2])]
     if len(known) < 2 or not names:
         return Html("")
-    width, top, bottom = max(480.0, 130.0 * (len(names) + 1)), 44.0, 290.0
-    left, right = 60.0, width - 60
+    width, top, bottom = max(1000.0, 120.0 * (len(names) + 1)), 44.0, 300.0
+    left, right = 70.0, width - 70
     step = (right - left) / len(names)
     axes = [_Axis([values.get(key) for _, values, _ in known], top, bottom) for key in names]
     results = [result for *_, result in known]
@@ -58,13 +58,14 @@ def parallel(
         body.append(text_at(x, 14, title if len(title) <= 20 else "…" + title[-19:], more=' font-weight="600"'))
         for y, text in axis.labels(share and i == len(names)):
             halo = ' paint-order="stroke" stroke="var(--ground)" stroke-width="4"'
-            body.append(text_at(x - 6, y + 4, text if len(text) <= 14 else text[:13] + "…", "end", 11, halo))
+            anchor, shift = ("start", 7) if i == len(names) else ("end", -7)
+            body.append(text_at(x + shift, y + 4, text if len(text) <= 14 else text[:13] + "…", anchor, 11, halo))
         band = f'x="{px(x - 12)}" y="{px(top - 8)}" width="24" height="{px(bottom - top + 16)}"'
         body.append(f'<rect class="brush" {band} fill="transparent" data-axis="{i}"/>')
     drawing = svg(
         width, bottom + 14, f"{len(known)} trials, hyperparameters against {metric}", "".join(body), " data-parallel"
     )
-    return Html(f'<div class="wide"><div style="min-width:{px(min(width, 560))}px">{drawing}</div></div>')
+    return Html(f'<div class="wide"><div style="min-width:{px(max(560, 0.7 * width))}px">{drawing}</div></div>')
 
 
 class _Axis:
@@ -81,7 +82,7 @@ class _Axis:
             return
         self.places = {}
         self.low, self.high = float(min(values)), float(max(values))
-        self.log = self.low > 0 and self.high / self.low > 20
+        self.log = decades([float(v) for v in values])
 
     def __call__(self, value: Any) -> float:
         """Return the pixel of a value."""

@@ -8,6 +8,7 @@ import numpy as np
 from visionlab.reports import figures
 from visionlab.reports.reading import Reading
 from visionlab.reports.statistics import class_scores
+from visionlab.reports.svg import decades
 
 
 def draw(run: Reading, folder: Path) -> None:
@@ -30,7 +31,7 @@ def draw(run: Reading, folder: Path) -> None:
     curves("loss", {"train/loss": "train", "val/loss": "validation"}, "loss")
     curves("accuracy", {"train/acc": "train", "val/acc": "validation"}, "accuracy")
     rates = [row["lr"] for row in rows if row.get("lr", math.nan) > 0]
-    curves("learning_rate", {"lr": "learning rate"}, "learning rate", log=bool(rates) and max(rates) / min(rates) > 20)
+    curves("learning_rate", {"lr": "learning rate"}, "learning rate", log=decades(rates))
 
     names, counts = run.confusion
     if names and counts.sum():

@@ -129,7 +129,7 @@ def _headline(run: Reading) -> list[Tile]:
         below = ""
         if accuracy.correct is not None and accuracy.total:
             low, high = wilson(accuracy.correct, accuracy.total)
-            below = f"95 % CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
+            below = f"95\u00a0%\u00a0CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
         items.append(Tile(f"{_NAMES[split]} accuracy", percent(accuracy.value), below, strong=i == 0))
     items += _reference(result.get("reference") or {}, metrics)
     main = next(iter(run.accuracies), "val")
@@ -218,7 +218,7 @@ def _curves(run: Reading, keep: Callable[[str, Html], None]) -> list[Html]:
             value = series[-1].ys[epochs.index(best + 1)]
             marks = [Mark(best + 1, value, f"best epoch {best + 1}", series[-1].colour)]
         over = Axis("epoch", whole=True)
-        drawing = charts.lines(series, x=over, y=axis, marks=marks, label=f"{axis.label} over epochs")
+        drawing = charts.lines(series, x=over, y=axis, marks=marks, width=372, height=270)
         keep(name, drawing)
         made.append(figure(drawing))
 
@@ -241,7 +241,10 @@ def _curves(run: Reading, keep: Callable[[str, Html], None]) -> list[Html]:
     heads = [Column("epoch"), *(Column(name, form=significant if _plain(name) else percent) for name in shown)]
     body = [[epoch, *(row.get(name) for name in shown)] for epoch, row in zip(map(int, epochs), rows, strict=True)]
     note_ = note("Epochs count from 1 here, from 0 in metrics.csv.")
-    return [columns(*made), details("Every epoch", note_, table(heads, body, tall=len(rows) > 15, ident="epochs"))]
+    return [
+        columns(*made, least=320),
+        details("Every epoch", note_, table(heads, body, tall=len(rows) > 15, ident="epochs")),
+    ]
 
 
 def _plain(name: str) -> bool:
@@ -249,8 +252,7 @@ def _plain(name: str) -> bool:
 
 
 def _rate_axis(values: list[float]) -> Axis:
-    known = [v for v in values if v > 0]
-    wide = bool(known) and max(known) / min(known) > 20
+    wide = svg.decades([v for v in values if v > 0])
     return Axis("learning rate", low=None if wide else 0.0, log=wide)
 
 

@@ -44,7 +44,8 @@ def text_at(x: float, y: float, text: object, anchor: str = "middle", size: floa
 
 def svg(width: float, height: float, label: str, body: str, more: str = "") -> Html:
     """Wrap a drawing; `label` says what it shows to those who cannot see it, `more` are further attributes."""
-    size = f'viewBox="0 0 {px(width)} {px(height)}"'
+    # Little larger than drawn, or the text of a chart would outgrow the text of the page.
+    size = f'viewBox="0 0 {px(width)} {px(height)}" style="max-width:{px(1.2 * width)}px"'
     return Html(f'<svg class="chart" {size} role="img" aria-label="{escape(label)}"{more}>{body}</svg>')
 
 
@@ -100,6 +101,16 @@ def nice_ticks(low: float, high: float, about: int = 5, *, whole: bool = False) 
         step = max(1.0, math.ceil(step))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def decades(values: Sequence[float]) -> bool:
+    """Whether numbers are better shown on a logarithmic scale: they span more than one decade, evenly."""
+    if len(values) < 2 or min(values) <= 0 or max(values) / min(values) < 15:
+        return False
+    ordered = sorted(values)
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    plain = (middle - low) / (high - low)
+    return abs(math.log(middle / low) / math.log(high / low) - 0.5) < abs(plain - 0.5)
 
 
 def place(axis: Axis, values: Sequence[float], start: float, end: float, about: int = 5) -> Scale:

@@ -73,7 +73,7 @@ def best(sweep: Sweep, page: Path) -> list[Html]:
         if math.isfinite(test) and sweep.monitor != "test/acc":
             items.append(Tile("Its test accuracy", percent(test), _interval(winner, sweep, "test")))
     items += [
-        Tile("Trials", f"{counts['completed']} completed", others),
+        Tile("Trials", f"{counts['completed']} of {len(statuses)}", f"completed{', ' if others else ''}{others}"),
         Tile("Time", duration(spent or None), "of all trials together"),
     ]
     parts = [tiles(items)]
@@ -101,7 +101,7 @@ def _interval(entry: Entry, sweep: Sweep, split: str | None = None) -> str:
     ):
         return ""
     low, high = wilson(accuracy.correct, accuracy.total)
-    return f"95 % CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
+    return f"95\u00a0%\u00a0CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
 
 
 def trials(found: Gathered, sweep: Sweep, page: Path) -> list[Html]:

@@ -8,7 +8,7 @@ from typing import Any
 from visionlab.reports.comparing import completed, ranked
 from visionlab.reports.gather import Entry
 from visionlab.reports.numbers import MISSING, count, percent
-from visionlab.reports.page import Column, Html, callout, join, note, table
+from visionlab.reports.page import Column, Html, callout, note, table
 from visionlab.reports.paired import PairedTest, each_pair, same_images
 
 MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs with the best one
@@ -28,24 +28,28 @@ def tests(found: Sequence[PairedTest], metric: str) -> list[Html]:
     if not found:
         return []
     split = _SPLITS.get(metric.partition("/")[0], metric)
+    best = found[0].a
+    shown = found if len(found) <= MOST_PAIRS else [t for t in found if t.a == best]
+    against_best = len(shown) > 1 and all(t.a == best for t in shown)
     heads: list[Column | str] = [
-        "A",
-        "B",
-        Column("difference", form=_points, hint="Accuracy of A less that of B, in percentage points"),
+        *(["A is compared with"] if against_best else ["A", "B"]),
+        Column("verdict", hint="At the level of 5 %, by the corrected p"),
+        Column("difference", form=_points, hint="Accuracy of A less that of the other, in percentage points"),
         Column("95 % CI", hint="Of the difference"),
         Column("only A right", form=count, hint="Images"),
-        Column("only B right", form=count, hint="Images"),
+        Column("only the other" if against_best else "only B right", form=count, hint="Images"),
         Column("p", form=_p, hint="McNemar, mid-p"),
         Column("p (Holm)", form=_p, hint="Corrected for the number of pairs"),
-        "verdict",
     ]
-    body = [
-        (t.a, t.b, 100 * t.difference, "{:+.1f} to {:+.1f}".format(*(100 * v for v in t.interval)), t.only_a, t.only_b,
-         t.p, t.adjusted, t.verdict)
-        for t in (found if len(found) <= MOST_PAIRS else [t for t in found if t.a == found[0].a])
-    ]  # fmt: skip
+    body = []
+    for t in shown:
+        verdict = "may be chance" if t.better is None else f"{'A' if t.better == t.a else 'B'} is better"
+        interval = "{:+.1f} to {:+.1f}".format(*(100 * v for v in t.interval))
+        names = [t.b] if against_best else [t.a, t.b]
+        body.append([*names, verdict, 100 * t.difference, interval, t.only_a, t.only_b, t.p, t.adjusted])
     return [
-        join(callout(text, kind="info") for text in sentences(found)),
+        callout(" ".join(sentences(found)), kind="info"),
+        note(f"A is {best}." if against_best else ""),
         table(heads, body, tall=len(body) > 12, filterable=len(body) > 12, ident="tests"),
         note(
             f"McNemar's test on the same {found[0].images:,} {split} images: mid-p, two-sided, at the level of 5 % "
