@@ -73,7 +73,7 @@ class Text:
 YES_NO = Choice((True, False))
 SEED = Number(0, 2**32 - 1, whole=True)
 COUNT = Number(1, whole=True)
-FRACTION = Number(0, 1, open_high=True, or_null=True)
+FRACTION = Number(0, 1, open_low=True, open_high=True, or_null=True)
 
 RULES: dict[str, Number | Choice | Text] = {
     "seed": SEED,

@@ -1,0 +1,73 @@
+"""evaluate and load reproduce what a run recorded, figure for figure."""
+
+import json
+
+import pytest
+import torch
+from conftest import QUICK
+
+import visionlab
+from visionlab.errors import ConfigError, DataError, RunError
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluate_gives_the_figures_of_the_result_exactly(quick_run, split):
+    found = visionlab.evaluate(quick_run.dir, split)
+    recorded = quick_run.result["metrics"]
+    assert {f"{split}/{name}": value for name, value in found.metrics.items()} == {
+        name: value for name, value in recorded.items() if name.startswith(split)
+    }
+
+
+def test_every_test_image_counts_once_whatever_the_batch(quick_run, tmp_path):
+    for size in (7, 360, 1000):
+        found = visionlab.evaluate(quick_run, batch_size=size, out=tmp_path)
+        assert len(found.rows.unique()) == len(found.rows) == 360
+        assert found.metrics["acc"] == pytest.approx(quick_run.result["metrics"]["test/acc"])
+        assert int(found.confusion.sum()) == 360
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["test/acc"] == found.metrics["acc"]
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 361
+
+
+def test_the_best_epoch_is_what_is_evaluated(quick_run):
+    rows = quick_run.metrics
+    best = max(range(len(rows)), key=lambda i: rows[i]["val/acc"])
+    assert quick_run.result["best_epoch"] == best
+    assert quick_run.result["metrics"]["val/acc"] == pytest.approx(rows[best]["val/acc"], abs=1e-7)
+
+
+def test_load_predicts_what_the_run_predicted(quick_run):
+    from visionlab.data.digits import Digits
+
+    data = Digits(name="digits", root="data", image_size=8, val_fraction=0.15, test_fraction=0.2)
+    data.setup()
+    model = visionlab.load(quick_run)
+    assert not model.network.training
+    rows = torch.as_tensor(data.splits.test)
+    recorded = [row["predicted"] for row in quick_run.predictions if row["split"] == "test"]
+    assert model.predict(data.pixels(rows)) == recorded
+
+
+def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
+    with pytest.raises(RunError, match="no run lies here"):
+        visionlab.evaluate(tmp_path)
+    with pytest.raises(ConfigError):
+        visionlab.evaluate(quick_run, data={"rot": "x"})
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (8, 8), (i * 50, len(name) * 9, len(split) * 7 + ord(name[0]) % 3)).save(folder / f"{i}.png")
+    folder_data = {"_target_": "visionlab.data.folder.Folder", "root": str(tmp_path / "photos")}
+    with pytest.raises((DataError, ConfigError)):
+        visionlab.evaluate(quick_run, data=folder_data)
+
+
+def test_validation_stands_in_where_there_is_no_test_split(tmp_path, capsys):
+    run = visionlab.train([*QUICK, "data.test_fraction=null", f"outputs={tmp_path}"])
+    assert run.result["evaluated"] == ["val"] and "test/acc" not in run.result["metrics"]
+    assert "no test split" in capsys.readouterr().out

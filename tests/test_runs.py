@@ -1,0 +1,151 @@
+"""Identity and memory: the same question has one answer, another question has another."""
+
+import json
+import multiprocessing
+import time
+
+import pytest
+from conftest import QUICK
+
+import visionlab
+from visionlab import runs
+from visionlab.config import compose, resolved
+from visionlab.errors import RunError
+from visionlab.runs import Run
+
+
+def identity(*overrides):
+    return runs.identity(resolved(compose([*QUICK, *overrides])))
+
+
+def test_what_cannot_change_the_outcome_does_not_change_the_identity():
+    base = identity()
+    for same in (
+        ["outputs=elsewhere"],
+        ["logger=tensorboard"],
+        ["callbacks.progress.show=true"],
+        ["callbacks.checkpoint.every_n_steps=7"],
+        ["data.cache_dir=/somewhere"],
+        ["data.root=/elsewhere"],  # the digits are the same wherever they lie
+        ["optimizer.lr=1e-2"],
+        ["optimizer.lr=0.010"],
+        ["test=false"],
+    ):
+        assert identity(*same) == base, same
+    assert runs.identity(resolved(compose(list(reversed(QUICK))))) == base
+
+
+def test_what_changes_the_outcome_changes_the_identity():
+    different = [
+        [], ["optimizer.lr=0.02"], ["seed=1"], ["init_seed=1"], ["data.batch_size=64"], ["trainer.max_epochs=3"],
+        ["scheduler=step"], ["augment=flip"], ["model.network.dropout=0.1"], ["trainer.accelerator=auto"],
+        ["monitor=val/loss"],
+    ]  # fmt: skip
+    assert len({identity(*overrides) for overrides in different}) == len(different)
+
+
+def test_a_folder_of_ones_own_is_known_by_its_path(tmp_path, monkeypatch):
+    def of(root):
+        return runs.identity(resolved(compose(["data=folder", f"data.root={root}"])))
+
+    assert of(tmp_path / "a") != of(tmp_path / "b")
+    monkeypatch.chdir(tmp_path)
+    assert of(tmp_path / "a") == of("a")
+
+
+def test_the_directory_is_what_the_design_says(quick_run):
+    assert quick_run.dir.name == f"digits-simple_cnn-{identity()}"
+    for file in (
+        ".hydra/overrides.yaml", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv",
+        "predictions.csv", "confusion.csv", "result.json", "report.html", "layers.csv", "model.txt", "samples.npz",
+    ):  # fmt: skip
+        assert (quick_run.dir / file).is_file(), file
+    assert list((quick_run.dir / "figures").glob("*.png"))
+    result = quick_run.result
+    assert result["status"] == "completed"
+    for key in (
+        "error", "command", "overrides", "seed", "started", "seconds", "config_hash", "data", "model", "best_epoch",
+        "epochs", "metrics", "images_per_second", "reference", "environment",
+    ):  # fmt: skip
+        assert key in result, key
+    assert {"fit", "total"} <= set(result["seconds"])
+    assert result["data"]["train"] + result["data"]["val"] + result["data"]["test"] == 1797
+    assert len(quick_run.predictions) == result["data"]["val"] + result["data"]["test"]
+    right = [int(row["correct"]) for row in quick_run.predictions if row["split"] == "test"]
+    assert sum(right) / len(right) == pytest.approx(result["metrics"]["test/acc"], abs=1e-7)
+
+
+def test_asked_again_it_answers_from_memory_and_says_how_to_train_again(quick_run, capsys):
+    before = (quick_run.dir / "checkpoints/best.ckpt").stat().st_mtime_ns
+    again = visionlab.train([*QUICK, f"outputs={quick_run.dir.parent}"])
+    assert again.dir == quick_run.dir
+    assert (quick_run.dir / "checkpoints/best.ckpt").stat().st_mtime_ns == before
+    said = capsys.readouterr().out
+    assert "Remembered from" in said and "force=true" in said
+
+
+def test_force_trains_again_and_gives_the_same(quick_run, tmp_path):
+    overrides = [*QUICK, f"outputs={tmp_path}"]
+    first = visionlab.train(overrides)
+    started, metrics = first.result["started"], first.result["metrics"]
+    (first.dir / "leftover.csv").write_text("from an earlier attempt")
+    time.sleep(1)
+    again = visionlab.train([*overrides, "force=true"])
+    assert again.dir == first.dir and again.result["started"] != started
+    assert not (first.dir / "leftover.csv").exists()
+    assert again.result["metrics"] == metrics == quick_run.result["metrics"]
+
+
+def test_a_run_trained_without_its_test_gets_it_when_asked(quick_run, tmp_path):
+    overrides = [*QUICK, f"outputs={tmp_path}"]
+    run = visionlab.train([*overrides, "test=false"])
+    assert "test/acc" not in run.result["metrics"]
+    weights = (run.dir / "checkpoints/best.ckpt").stat().st_mtime_ns
+    same = visionlab.train(overrides)
+    assert same.dir == run.dir
+    assert same.result["metrics"] == quick_run.result["metrics"]
+    assert (run.dir / "checkpoints/best.ckpt").stat().st_mtime_ns == weights
+
+
+@pytest.mark.parametrize("status", ["failed", "pruned"])
+def test_only_a_completed_run_is_an_answer(quick_run, tmp_path, status):
+    directory = tmp_path / "run"
+    Run(directory).update(status=status, metrics={"test/acc": 1.0}, evaluated=["val", "test"])
+    run = visionlab.train(QUICK, directory=directory)
+    assert run.result["metrics"] == quick_run.result["metrics"]
+
+
+def test_a_result_that_was_half_written_is_no_answer(tmp_path):
+    (tmp_path / "result.json").write_text('{"status": "comp')
+    assert Run(tmp_path).status is None
+    with pytest.raises(RunError, match="no run lies here"):
+        Run.open(tmp_path)
+
+
+def _hold(directory, seconds, acquired):
+    with Run(directory).lock():
+        acquired.set()
+        time.sleep(seconds)
+        runs.write_atomically(directory / "done", "yes")
+
+
+def test_a_second_process_waits_for_the_first_and_says_so(tmp_path, capfd):
+    context = multiprocessing.get_context("fork")
+    acquired = context.Event()
+    first = context.Process(target=_hold, args=(tmp_path, 0.5, acquired))
+    first.start()
+    acquired.wait(10)
+    with Run(tmp_path).lock():
+        assert (tmp_path / "done").exists(), "the lock was had while the first process held it"
+    first.join()
+    assert f"process {first.pid}" in capfd.readouterr().out
+
+
+def test_a_result_is_replaced_in_one_step(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    run.update(status="running")
+    monkeypatch.setattr(runs.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        run.update(status="completed")
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "running"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
