@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from visionlab.data.augment import Augmentation
-from visionlab.data.geometric import Flip, Warp
+from visionlab.data.geometric import Warp
 from visionlab.errors import ConfigError
 
 _VERSION = 1  # raise it when the same images would get other variants

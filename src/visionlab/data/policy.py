@@ -64,7 +64,7 @@ def _shear(images: Tensor, sign: Tensor, *, amount: float, across: bool) -> Tens
     """Slant by `amount` px a px from the top left corner, to the side or downwards."""
     to_input = torch.eye(2, 3, dtype=torch.float64, device=images.device).repeat(len(images), 1, 1)
     height, width = images.shape[-2:]
-    corner = (height - 1) / 2 if across else (width - 1) / 2
+    corner = height / 2 if across else width / 2
     slope = sign.double() * amount
     row = 0 if across else 1
     to_input[:, row, 1 - row] = slope

@@ -1,0 +1,160 @@
+"""Each step against torchvision's function on known parameters."""
+
+from functools import partial
+from itertools import permutations
+
+import pytest
+import torch
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as TF
+
+from visionlab.data import policy
+from visionlab.data.color import ColorJitter, Grayscale, shift_hue
+from visionlab.data.geometric import Flip, affine, crop, homography, warp
+from visionlab.data.policy import RandAugment
+
+BILINEAR = InterpolationMode.BILINEAR
+close = partial(torch.testing.assert_close, atol=2e-5, rtol=0)
+
+
+def images(count=12, height=30, width=22, seed=0):
+    """Random bytes as floats, with flat, black, white and pure-colour images among them."""
+    x = torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(seed)) / 255
+    x[0], x[1], x[2], x[3, 0], x[3, 1:] = 0, 1, 128 / 255, 1, 0
+    return x
+
+
+def test_flip():
+    x = images()
+    u = torch.tensor([[0.9, 0.9], [0.1, 0.9], [0.9, 0.1], [0.1, 0.1]]).repeat(3, 1)
+    y = Flip(horizontal=0.5, vertical=0.5)(x, u)
+    for i in range(12):
+        expected = TF.horizontal_flip(x[i]) if i % 2 else x[i]
+        assert torch.equal(y[i], TF.vertical_flip(expected) if i % 4 > 1 else expected)
+
+
+@pytest.mark.parametrize("padding", [1, 4])
+def test_crop_equals_zero_padding_and_cropping(padding):
+    x = (images(81) * 255).byte()
+    side = 2 * padding + 1
+    top, left = torch.arange(81) // 9 % side, torch.arange(81) % side
+    y = crop(x, top, left, padding)
+    for i in range(81):
+        assert torch.equal(y[i], TF.crop(TF.pad(x[i], [padding] * 4), int(top[i]), int(left[i]), 30, 22))
+
+
+@pytest.mark.parametrize(("degrees", "right", "down", "scale"), [(0, 3, -2, 1), (25, 0, 0, 1), (-130, 2.5, 4, 0.7)])
+def test_affine(degrees, right, down, scale):
+    x = images()
+    values = (torch.full((12,), float(v)) for v in (degrees, right, down, scale))
+    y = warp(x, affine(*values)[:, :2])
+    expected = TF.affine(x, degrees, [right, down], scale, [0.0, 0.0], interpolation=BILINEAR)
+    assert (y - expected).abs().max() < 1e-3
+
+
+def test_perspective():
+    x = images()
+    height, width = x.shape[-2:]
+    start = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
+    end = [[3, 2], [width - 2, 4], [width - 4, height - 3], [1, height - 6]]
+    centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+    matrices = homography((torch.tensor(end) - centre).expand(12, 4, 2), height, width)
+    # torchvision counts corners from the edge of a pixel where it counts pixels from their centre: half a pixel more.
+    halved = [[[a + 0.5, b + 0.5] for a, b in corners] for corners in (start, end)]
+    expected = TF.perspective(x, *halved, interpolation=BILINEAR)
+    assert (warp(x, matrices) - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("turn", [-0.5, -0.2, 0.0, 0.07, 0.3, 0.5])
+def test_hue(turn):
+    x = images()
+    close(shift_hue(x, torch.full((12,), turn)), TF.adjust_hue(x, turn))
+
+
+def test_color_jitter_is_torchvisions_in_an_order_of_each_image():
+    x = images(60, 16, 16, seed=3)
+    u = torch.rand(60, 8, generator=torch.Generator().manual_seed(1))
+    y = ColorJitter(brightness=0.4, contrast=0.5, saturation=0.6, hue=0.3)(x, u)
+    functions = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
+    seen = set()
+    for i in range(4, 60):
+        values = [0.6 + 0.8 * u[i, 0], 0.5 + u[i, 1], 0.4 + 1.2 * u[i, 2], -0.3 + 0.6 * u[i, 3]]
+        errors = {}
+        for order in permutations(range(4)):
+            expected = x[i]
+            for change in order:
+                expected = functions[change](expected, float(values[change]))
+            errors[order] = float((y[i] - expected).abs().max())
+        best = min(errors, key=errors.__getitem__)
+        assert errors[best] < 1e-4
+        seen.add(best)
+    assert len(seen) > 12, "the order is not drawn for each image"
+
+
+@pytest.mark.parametrize("change", ["brightness", "contrast", "saturation", "hue"])
+def test_a_single_change_of_color_jitter(change):
+    x = images(5)
+    u = torch.full((5, 8), 0.75)
+    y = ColorJitter(**{change: 0.4})(x, u)
+    close(y, getattr(TF, f"adjust_{change}")(x, 0.2 if change == "hue" else 1.2))
+
+
+def test_grayscale():
+    x = images()
+    close(Grayscale(p=1.0)(x, torch.zeros(12, 1)), TF.rgb_to_grayscale(x, num_output_channels=3))
+    assert torch.equal(Grayscale(p=0.5)(x, torch.full((12, 1), 0.6)), x)
+
+
+def torchvision_change(x, name, magnitude):
+    """Torchvision's own dispatch from a name and a magnitude to a function."""
+    return v2.RandAugment(interpolation=BILINEAR)._apply_image_or_video_transform(
+        x, name, magnitude, interpolation=BILINEAR, fill={}
+    )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("name", "ours", "amount", "tolerance"),
+    [
+        ("ShearX", partial(policy._shear, amount=0.2, across=True), 0.2, 2e-3),
+        ("ShearY", partial(policy._shear, amount=0.2, across=False), 0.2, 2e-3),
+        ("TranslateX", partial(policy._translate, amount=3 / 22, across=True), 3, 2e-3),
+        ("TranslateY", partial(policy._translate, amount=3 / 30, across=False), 3, 2e-3),
+        ("Rotate", partial(policy._rotate, degrees=20), 20, 2e-3),
+        ("Brightness", partial(policy._brightness, amount=0.4), 0.4, 1e-5),
+        ("Color", partial(policy._saturation, amount=0.4), 0.4, 1e-5),
+        ("Contrast", partial(policy._contrast, amount=0.4), 0.4, 1e-5),
+        ("Sharpness", partial(policy._sharpness, amount=0.4), 0.4, 1e-5),
+    ],
+)
+def test_signed_changes_of_randaugment(name, ours, amount, tolerance, sign):
+    x = images()
+    y = ours(x, torch.full((12,), float(sign)))
+    expected = torchvision_change(x, name, sign * amount)
+    # The same up to the sign of angle and slant, which is drawn anyway.
+    other = torchvision_change(x, name, -sign * amount) if name in ("Rotate", "ShearX", "ShearY") else expected
+    assert min((y - expected).abs().max(), (y - other).abs().max()) < tolerance
+
+
+def test_unsigned_changes_of_randaugment():
+    x = images(seed=5)
+    x[6] = (x[6] * 0.5 + 0.2).mul(255).round() / 255
+    sign = torch.ones(12)
+    as_bytes = (x * 255).round().byte()
+
+    def rounded(y):
+        return (y * 255).round().byte()
+
+    assert torch.equal(rounded(policy._posterize(x, sign, bits=5)), TF.posterize(as_bytes, 5))
+    assert torch.equal(rounded(policy._solarize(x, sign, threshold=99.5 / 255)), TF.solarize(as_bytes, 100))
+    close(policy._stretch_contrast(x, sign), TF.autocontrast(x))
+    assert torch.equal(rounded(policy._equalize(x, sign)), TF.equalize(as_bytes))
+
+
+def test_randaugment_draws_each_change_for_some_image():
+    x = images(5)[4:].mul(0.7).add(0.1).expand(400, -1, -1, -1)
+    u = torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
+    y = RandAugment(number=1, magnitude=12)(x, u)
+    # 14 changes, of which 9 have two signs; the identity is one of them
+    assert len(torch.unique(y, dim=0)) == 14 + 9
+    assert torch.equal(y[u[:, 0] < 1 / 14], x[u[:, 0] < 1 / 14])
