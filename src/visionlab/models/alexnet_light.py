@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from visionlab.models.sizes import check_size, height_width
+from visionlab.models.sizes import check_size, fixed_size
 
 
 class AlexNetLight(nn.Module):
@@ -40,8 +40,8 @@ class AlexNetLight(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.image_size = height_width(image_size)
         self.min_size = 2 ** len(pooled)
+        self.image_size = fixed_size(image_size, self.min_size)
         blocks: list[nn.Module] = []
         channels = 3
         for number, outputs in enumerate(filters, start=1):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from visionlab.models.sizes import check_size, height_width
+from visionlab.models.sizes import check_size, fixed_size
 
 
 class MLP(nn.Module):
@@ -28,7 +28,7 @@ class MLP(nn.Module):
         self, *, num_classes: int, image_size: int | Sequence[int], hidden: Sequence[int] = (255,), dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.image_size = height_width(image_size)
+        self.image_size = fixed_size(image_size, self.min_size)
         units = [3 * self.image_size[0] * self.image_size[1], *hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(units):

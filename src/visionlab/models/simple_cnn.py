@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from visionlab.errors import ConfigError
-from visionlab.models.sizes import check_size, height_width
+from visionlab.models.sizes import check_size, fixed_size
 
 
 class SimpleCNN(nn.Module):
@@ -50,8 +50,8 @@ class SimpleCNN(nn.Module):
                 where="model.network",
                 remedy="Give one odd number, or one for each entry of filters.",
             )
-        self.image_size = height_width(image_size)
         self.min_size = 2 ** len(filters)
+        self.image_size = fixed_size(image_size, self.min_size)
         blocks: list[nn.Module] = []
         channels = 3
         for outputs, kernel in zip(filters, kernels, strict=True):

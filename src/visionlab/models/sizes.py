@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from visionlab.errors import ConfigError, DataError
@@ -42,6 +43,17 @@ def height_width(image_size: int | Sequence[int]) -> tuple[int, int]:
     """Return (height, width) in px of an image size: one number for a square, or the two."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     return int(height), int(width)
+
+
+def fixed_size(image_size: int | Sequence[int], min_size: int) -> tuple[int, int]:
+    """Return (height, width) in px for a network that is built for one size of images.
+
+    Raises:
+        DataError: They are smaller than `min_size`, the smallest that the architecture takes.
+    """
+    height, width = height_width(image_size)
+    check_size(torch.empty(0, 3, height, width), min_size)
+    return height, width
 
 
 def is_small(small_images: bool | str, image_size: int | Sequence[int]) -> bool:

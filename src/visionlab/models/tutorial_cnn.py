@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from visionlab.models.sizes import check_size, height_width
+from visionlab.models.sizes import check_size, fixed_size
 
 
 class TutorialCNN(nn.Module):
@@ -25,7 +25,7 @@ class TutorialCNN(nn.Module):
 
     def __init__(self, *, num_classes: int, image_size: int | Sequence[int], dropout: float = 0.5) -> None:
         super().__init__()
-        self.image_size = height_width(image_size)
+        self.image_size = fixed_size(image_size, self.min_size)
         self.features = nn.Sequential(
             nn.Conv2d(3, 6, 5),
             nn.ReLU(inplace=True),
