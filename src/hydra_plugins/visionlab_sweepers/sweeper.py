@@ -1,0 +1,30 @@
+"""Hydra's way to a sweep: `-m` composes the config, makes this sweeper and hands it the command line.
+
+Hydra imports every plugin at each start-up, `--help` included, so nothing heavy may be imported here.
+"""
+
+import sys
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class VisionlabSweeper(Sweeper):
+    """Works through the sweep that the config's `sweep` describes (visionlab.sweeps)."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra has composed."""
+        self.context, self.task, self.composed = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Work through the sweep; exit with code 1 where a trial failed."""
+        from visionlab.sweeps.command import sweep
+
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task, config=self.composed
+        )
+        if sweep(self.composed, self.context, self.task, arguments, launcher):
+            sys.exit(1)

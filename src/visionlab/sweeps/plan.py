@@ -1,0 +1,112 @@
+"""What was asked of a sweep: its settings, what all of its runs share and what it varies."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from visionlab import runs, schema
+from visionlab.errors import ConfigError
+from visionlab.sweeps import space
+
+RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
+    "sweep.name": schema.Text(or_null=True),
+    "sweep.test": schema.Choice(("best", "all", "none")),
+    "sweep.retry_failed": schema.YES_NO,
+    "sweep.same_init": schema.YES_NO,
+    "sweep.max_hours": schema.Number(0, open_low=True, or_null=True),
+}
+
+
+class Plan:
+    """What was asked of a sweep.
+
+    Args:
+        base: The resolved config without what is swept.
+        arguments: The overrides of the command line.
+        choice: The chosen file of conf/sweep.
+        reader: Reads overrides.
+
+    Raises:
+        ConfigError: A setting is not possible.
+    """
+
+    def __init__(self, base: Mapping[str, Any], arguments: list[str], choice: str, reader: space.Reader) -> None:
+        self.base, self.arguments, self.choice, self.reader = base, arguments, choice, reader
+        self.settings: dict[str, Any] = base["sweep"]
+        for error in schema.violations(base, RULES):
+            raise error
+        self.fixed, self._swept = reader.split(arguments)
+        objectives = self.settings["objectives"] or {base["monitor"]: base["mode"]}
+        for name, mode in objectives.items():
+            if mode not in ("max", "min"):
+                raise ConfigError(f"{name}: {mode} is no direction", where="sweep.objectives", remedy="give max or min")
+        self.objectives: dict[str, str] = objectives
+        # Replicates are no axis of the search, wherever their values were given.
+        written: dict[str, Any] = self.settings["replicates"] or {}
+        self.replicates = {
+            key: space.need_values(key, self._swept.pop(key, None) or reader.expand(key, values))
+            for key, values in written.items()
+        }
+
+    def grids(self) -> list[dict[str, Any]]:
+        """Return what is varied: for each key its values, or what the strategy understands; often one grid.
+
+        What the command line sweeps joins every grid of the YAML file, and replaces the values there of the same key.
+        """
+        parameters = self.settings["parameters"] or {}
+        grids = parameters if isinstance(parameters, list) else [parameters]
+        expanded = []
+        for grid in grids:
+            swept = {key: self._swept.get(key) or self.reader.expand(key, values) for key, values in grid.items()}
+            expanded.append(swept | self._swept)
+        return expanded
+
+    @property
+    def swept_on_command_line(self) -> dict[str, Any]:
+        """What the command line sweeps, in its order."""
+        return self._swept
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys that trials differ in, the replicates' aside."""
+        keys = [key for grid in self.grids() for key in grid]
+        steps = self.settings.get("steps") or []
+        keys += [key for step in steps for key in (*(step.get("start") or {}), *step["parameters"])]
+        return list(dict.fromkeys(keys))
+
+    @cached_property
+    def name(self) -> str:
+        """The sweep's name: the given one, else made of what is swept and a hash of all that is not.
+
+        It depends on the swept keys and not on their values, so that more values continue the same sweep.
+        """
+        if self.settings["name"]:
+            return str(self.settings["name"])
+        short = space.short_names([*self.keys, *self.replicates])
+        parts = [] if self.choice == "grid" else [self.choice]
+        parts += [str(self.base[group].get("name") or group) for group in ("data", "model") if group not in self.keys]
+        parts += [short[key] for key in self.keys[:4]]
+        others = json.dumps([self.choice, sorted(short), runs.identity(self.base)])
+        return "-".join([*parts, hashlib.sha256(others.encode()).hexdigest()[:4]]).replace("/", "_")
+
+    @property
+    def dir(self) -> Path:
+        """Where the sweep lies."""
+        return Path(self.base["outputs"]) / "sweeps" / self.name
+
+    @property
+    def command(self) -> str:
+        """The command that continues the sweep."""
+        import shlex
+
+        return shlex.join(["python", "-m", "visionlab.train", "-m", *self.arguments])
+
+    def command_of(self, values: Mapping[str, Any]) -> str:
+        """Return the command of the single run of a trial."""
+        import shlex
+
+        fixed = [text for text in self.fixed if not text.startswith(("sweep.", "test="))]
+        return shlex.join(["python", "-m", "visionlab.train", *fixed, *space.overrides(values)])

@@ -1,0 +1,81 @@
+"""Which trial is the best: by the mean over its runs, from their directories alone."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visionlab.runs import Run
+from visionlab.sweeps.results import figures
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A completed trial with the figures of its runs.
+
+    Attributes:
+        trial: Its number.
+        values: What it sets.
+        means: One for each objective, over its runs.
+        deviations: The standard deviation of each over its runs; None for a single run.
+        tested: The mean of each test metric, of those runs that the sweep had tested.
+        seconds: Of training, over its runs.
+        dirs: The directories of its runs.
+    """
+
+    trial: int
+    values: dict[str, Any]
+    means: tuple[float, ...]
+    deviations: tuple[float | None, ...]
+    tested: dict[str, float]
+    seconds: float
+    dirs: tuple[Path, ...]
+
+
+def ranking(
+    entries: Iterable[Mapping[str, Any]],
+    root: Path,
+    objectives: Mapping[str, str],
+    replicates: Iterable[str],
+    tested: set[str],
+) -> list[Ranked]:
+    """Rank the completed trials, the best first; with several objectives by the first of them.
+
+    Args:
+        entries: The runs of a sweep.json.
+        root: The directory of the sweep, which their paths are relative to.
+        objectives: Name and direction, max or min, of each.
+        replicates: The keys by which the runs of one trial differ. A trial counts where all of its runs completed.
+        tested: Names of the run directories whose test figures are meant to be seen.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    left_out = set(replicates)
+    for entry in entries:
+        values = {key: value for key, value in entry.get("overrides", {}).items() if key not in left_out}
+        groups.setdefault(repr(sorted(values.items(), key=lambda item: item[0])), []).append(entry)
+    found = []
+    for group in groups.values():
+        if any(entry.get("status") != "completed" for entry in group):
+            continue
+        dirs = tuple((root / entry["dir"]).resolve() for entry in group)
+        results = [Run(directory).result for directory in dirs]
+        each = [figures(result, objectives) for result in results]
+        columns = list(zip(*(row for row in each if row is not None), strict=True))
+        if not columns:
+            continue
+        metrics = [result["metrics"] for result, path in zip(results, dirs, strict=True) if path.name in tested]
+        names = [name for name in (metrics[0] if metrics else {}) if name.startswith("test/")]
+        found.append(
+            Ranked(
+                trial=int(group[0].get("trial", 0)),
+                values={key: value for key, value in group[0]["overrides"].items() if key not in left_out},
+                means=tuple(statistics.fmean(column) for column in columns),
+                deviations=tuple(statistics.stdev(column) if len(column) > 1 else None for column in columns),
+                tested={name: statistics.fmean(row[name] for row in metrics if name in row) for name in names},
+                seconds=sum(result.get("seconds", {}).get("fit", 0.0) for result in results),
+                dirs=dirs,
+            )
+        )
+    sign = -1 if next(iter(objectives.values())) == "max" else 1
+    return sorted(found, key=lambda ranked: (sign * ranked.means[0], ranked.trial))

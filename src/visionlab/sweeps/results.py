@@ -1,0 +1,43 @@
+"""What the result.json of a run means to its sweep."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from visionlab.runs import Run
+from visionlab.sweeps.jobs import Ended
+from visionlab.sweeps.trial import State
+
+
+def state_of(run: Run, ended: Ended | None, entry: Mapping[str, Any]) -> tuple[State, str | None]:
+    """Return how a run stands, from its result, from how its job ended, and from what was recorded of it before."""
+    result = run.result
+    status = result.get("status")
+    if status in ("completed", "pruned"):
+        return status, None
+    if ended is not None and ended.killed:
+        return "interrupted", ended.error
+    if status == "interrupted" and "paused" in result:
+        return "paused", None
+    if status == "failed":
+        return "failed", result.get("error") or (ended.error if ended else None)
+    if ended is not None and ended.error is not None:
+        return "failed", ended.error  # it failed before it began
+    return ("failed", entry.get("error")) if entry.get("status") == "failed" else ("interrupted", result.get("error"))
+
+
+def figures(result: Mapping[str, Any], names: Iterable[str]) -> tuple[float, ...] | None:
+    """Return the figures of a completed run by their names; None where one is missing.
+
+    A name is a metric, as val/acc, or one of parameters, flops, seconds (of training) and images_per_second.
+    """
+    model, seconds = result.get("model", {}), result.get("seconds", {})
+    known = {
+        **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops")},
+        "seconds": seconds.get("fit"),
+        "images_per_second": result.get("images_per_second"),
+        **result.get("metrics", {}),
+    }
+    found = [known.get(name) for name in names]
+    return (
+        None if any(value is None for value in found) else tuple(float(value) for value in found if value is not None)
+    )

@@ -1,0 +1,141 @@
+"""What a sweep varies: from YAML and the command line to lists of values, and from values back to overrides."""
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from visionlab.config import explain
+from visionlab.errors import ConfigError
+
+# What is read back as the same text without quotes; `true`, `null` and `nan` are not.
+PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./@:+-]*", re.IGNORECASE)
+
+
+class Reader:
+    """Reads overrides and sweep expressions with Hydra's own grammar.
+
+    Args:
+        loader: Hydra's config loader, which knows the groups for expressions such as `model=glob(*)`.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._parser = OverridesParser.create(config_loader=loader)
+
+    def split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+        """Split a command line into what is fixed, as it was given, and what is swept.
+
+        Returns:
+            The fixed overrides, and for each swept key a list of values or Hydra's own interval.
+        """
+        fixed, swept = [], {}
+        for override in self._parse(arguments):
+            if override.is_sweep_override():
+                swept[override.get_key_element()] = self._swept(override)
+            else:
+                fixed.append(str(override.input_line))
+        return fixed, swept
+
+    def expand(self, key: str, written: Any) -> Any:
+        """Return what stands at a key of `sweep.parameters` as a list of values.
+
+        Args:
+            key: The swept key.
+            written: A list of values, one value, or text in Hydra's syntax for sweeps, as `range(5)` or `glob(res*)`.
+        """
+        if isinstance(written, list):
+            return written
+        if not isinstance(written, str):
+            return [written]
+        (override,) = self._parse([f"{key}={written}"])
+        return self._swept(override) if override.is_sweep_override() else [override.value()]
+
+    def _parse(self, arguments: Sequence[str]) -> list[Override]:
+        try:
+            return self._parser.parse_overrides(list(arguments))
+        except HydraException as error:
+            raise explain(error) from error
+
+    @staticmethod
+    def _swept(override: Override) -> Any:
+        if not override.is_discrete_sweep():
+            return override.value()
+        values = [plain(value) for value in override.sweep_iterator()]
+        return [value for value in values if not str(value).startswith("_")]  # a base in a glob is no choice
+
+
+def plain(value: Any) -> Any:
+    """Return a parsed value without the marks of its quotes."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    return value
+
+
+def written(value: Any) -> str:
+    """Return a value as Hydra reads it in an override."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(written(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{written(key)}:{written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and not PLAIN.fullmatch(value):
+        return QuotedString(value, Quote.single).with_quotes()
+    return str(value)
+
+
+def overrides(values: Mapping[str, Any]) -> list[str]:
+    """Return key=value for each entry."""
+    return [f"{key}={written(value)}" for key, value in values.items()]
+
+
+def product(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination, the last axis varying fastest; one empty combination where there is no axis."""
+    for combination in itertools.product(*axes.values()):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each key, or as many parts as tell it from the others: lr for optimizer.lr."""
+    keys = list(keys)
+
+    def tail(key: str, parts: int) -> str:
+        return ".".join(key.lstrip("+").split(".")[-parts:])
+
+    names = {}
+    for key in keys:
+        parts = 1
+        while parts < key.count(".") + 1 and sum(tail(other, parts) == tail(key, parts) for other in keys) > 1:
+            parts += 1
+        names[key] = tail(key, parts)
+    return names
+
+
+def need_values(key: str, values: Any) -> list[Any]:
+    """Return the values of an axis of which every one is tried.
+
+    Raises:
+        ConfigError: They cannot be counted, or there are none.
+    """
+    if not isinstance(values, list):
+        raise ConfigError(
+            f"{key} is swept over an interval, whose values cannot all be tried",
+            where=key,
+            remedy="list the values, as 1e-3,1e-2, or search with sweep=optuna",
+        )
+    if not values:
+        raise ConfigError(f"there is no value to sweep {key} over", where=key, remedy="list one or more")
+    return values
