@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra.errors import HydraException
 
+from hydra_plugins import visionlab_sweepers
 from visionlab.config import explain
 from visionlab.errors import RunError, UserError
 
@@ -26,6 +27,7 @@ def enter(door: Callable[[], Any]) -> None:
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        visionlab_sweepers.register()
         door()
     except UserError as error:
         leave(error)

@@ -248,6 +248,17 @@ class Run:
             (self.dir / ".lock-holder").unlink(missing_ok=True)
             lock.release()
 
+    @property
+    def busy(self) -> bool:
+        """Whether another process holds the directory now."""
+        if not (self.dir / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.dir / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def _holder(self) -> str:
         try:
             return (self.dir / ".lock-holder").read_text()

@@ -123,12 +123,14 @@ RULES: dict[str, Number | Choice | Text] = {
 }
 
 
-def violations(config: Mapping[str, Any]) -> Iterator[ConfigError]:
+def violations(
+    config: Mapping[str, Any], rules: Mapping[str, Number | Choice | Text] = RULES
+) -> Iterator[ConfigError]:
     """Yield an error for each key of a resolved config whose value has the wrong type or is out of range.
 
     A key that a choice does not have (another data set's, say) is not missed here.
     """
-    for key, rule in RULES.items():
+    for key, rule in rules.items():
         node: Any = config
         for part in key.split("."):
             node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
