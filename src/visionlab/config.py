@@ -91,14 +91,12 @@ def _check_targets(node: Any, path: str) -> None:
     try:
         called = get_object(target)
         parameters = inspect.signature(called).parameters
-    except (ImportError, ValueError, TypeError) as error:
-        if isinstance(error, ImportError):
-            raise ConfigError(
-                f"{target} cannot be imported: {str(error).splitlines()[0]}", where=f"{path}._target_"
-            ) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"{target} does not exist or cannot be imported", where=f"{path}._target_", remedy=str(error).splitlines()[-1]
+        ) from error
+    except (ValueError, TypeError):
         return  # a builtin without a signature
-    except Exception as error:  # Hydra wraps what an import raised in its own type
-        raise ConfigError(f"{target} does not exist", where=f"{path}._target_", remedy=str(error)) from error
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for key in node:

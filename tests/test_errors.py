@@ -1,0 +1,145 @@
+"""What a user does wrong, through the real command line: a few lines, exit code 2, nothing left behind."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import QUICK
+from PIL import Image
+
+from visionlab.runs import Run
+
+
+def command(*arguments, cwd):
+    """Run the door in this interpreter's twin and return (exit code, output, error)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "visionlab.train", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def door(tmp_path, monkeypatch, capfd):
+    """The command line in this process: imports are paid once, and the exit code is that of the process."""
+    from visionlab import train
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["visionlab.train", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            train.main()
+        return left.value.code, capfd.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name, count in (("cats", 6), ("dogs", 6)):
+        for i in range(count):
+            path = tmp_path / "photos" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 9), (20 * i, len(name) * 40, ord(name[0]))).save(path)
+    return tmp_path / "photos"
+
+
+def nothing_left(tmp_path):
+    outputs = tmp_path / "outputs"
+    assert not outputs.exists() or not any(outputs.iterdir()), sorted(outputs.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["optimizer.lrr=1"], "did you mean 'lr'"),
+        (["optimizr.lr=1"], "did you mean 'optimizer'"),
+        (["modell=alexnet"], "did you mean 'model'"),
+        (["model=alexnett"], "did you mean 'alexnet'"),
+        (["data=cifar"], "did you mean 'cifar10'"),
+        (["data=zzz"], "tiny_imagenet10"),
+        (["scheduler=zzz"], "plateau"),
+        (["optimizer.lr=[1"], "cannot be read"),
+        (["optimizer.lr=abc"], "a number above 0"),
+        (["optimizer.lr=-1"], "a number above 0"),
+        (["+optimizer.wd=3"], "has no argument 'wd'"),
+        (["data.batch_size=0"], "at least 1"),
+        (["data.batch_size=2.5"], "an integer"),
+        (["data.val_fraction=1.5"], "below 1"),
+        (["seed=x"], "an integer"),
+        (["trainer.max_epochs=0"], "at least 1"),
+        (["trainer.accelerator=gpuu"], "one of: auto, cpu, gpu, mps"),
+        (["trainer.precision=8"], "bf16-mixed"),
+        (["data=folder"], "data.root must be given"),
+        (["data=folder", "data.root=nowhere"], "nowhere"),
+        (["data=cifar10", "data.root=nowhere"], "data.download=true"),
+        (["model.weights=nowhere.pt"], "nowhere.pt"),
+        (["model.freeze=nowhere"], "nowhere"),
+        (["loss._target_=torch.nn.Nothing"], "does not exist"),
+    ],
+)
+def test_a_mistake_is_said_in_a_few_lines(door, tmp_path, overrides, says):
+    code, error = door(*QUICK, *overrides)
+    assert code == 2
+    assert says in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) <= 8
+    nothing_left(tmp_path)
+
+
+def test_an_accelerator_that_is_not_there(door, tmp_path):
+    import torch
+
+    missing = "mps" if not torch.backends.mps.is_available() else "gpu"
+    code, error = door(*QUICK, f"trainer.accelerator={missing}")
+    assert code == 2 and f"no {missing}" in error and "it has: cpu" in error
+    nothing_left(tmp_path)
+
+
+def test_a_folder_without_images(door, tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+    code, error = door(*QUICK, "data=folder", "data.root=photos")
+    assert code == 2 and "photos" in error and "Traceback" not in error
+    nothing_left(tmp_path)
+
+
+def test_one_class_only(door, photos, tmp_path):
+    for path in (photos / "dogs").iterdir():
+        path.unlink()
+    (photos / "dogs").rmdir()
+    code, error = door(*QUICK, "data=folder", "data.root=photos")
+    assert code == 2 and "one class only" in error
+    nothing_left(tmp_path)
+
+
+def test_outputs_that_cannot_be_written(door, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, error = door(*QUICK, "outputs=file/outputs")
+    assert code == 2 and "outputs=<folder>" in error and "Traceback" not in error
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(door, tmp_path):
+    code, error = door(*QUICK, "optimizer=sgd", "optimizer.lr=1e30")
+    assert code == 2
+    assert "NaN or infinite in epoch 0, batch" in error and "1e+30" in error
+    (run,) = (tmp_path / "outputs").iterdir()
+    result = Run(run).result
+    assert result["status"] == "failed" and "NaN" in result["error"]
+
+
+def test_the_real_command_line(tmp_path):
+    code, _, error = command("optimizer.lrr=1", cwd=tmp_path)
+    assert code == 2 and "did you mean 'lr'" in error and "Traceback" not in error
+    code, _, error = command(*QUICK, "optimizer.lr=-1", cwd=tmp_path)
+    assert code == 2 and "Traceback" not in error
+    nothing_left(tmp_path)
+
+
+def test_our_own_mistakes_keep_their_traceback(door, tmp_path, monkeypatch):
+    from visionlab.training import build
+
+    monkeypatch.setattr(build, "trainer", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        door(*QUICK)
