@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import QUICK
 from PIL import Image
 
+from conftest import QUICK
 from visionlab.runs import Run
 
 

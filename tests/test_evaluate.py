@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from conftest import QUICK
 
 import visionlab
+from conftest import QUICK
 from visionlab.errors import ConfigError, DataError, RunError
 
 
@@ -61,7 +61,9 @@ def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
             folder = tmp_path / "photos" / split / name
             folder.mkdir(parents=True)
             for i in range(4):
-                Image.new("RGB", (8, 8), (i * 50, len(name) * 9, len(split) * 7 + ord(name[0]) % 3)).save(folder / f"{i}.png")
+                Image.new("RGB", (8, 8), (i * 50, len(name) * 9, len(split) * 7 + ord(name[0]) % 3)).save(
+                    folder / f"{i}.png"
+                )
     folder_data = {"_target_": "visionlab.data.folder.Folder", "root": str(tmp_path / "photos")}
     with pytest.raises((DataError, ConfigError)):
         visionlab.evaluate(quick_run, data=folder_data)

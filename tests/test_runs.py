@@ -5,9 +5,9 @@ import multiprocessing
 import time
 
 import pytest
-from conftest import QUICK
 
 import visionlab
+from conftest import QUICK
 from visionlab import runs
 from visionlab.config import compose, resolved
 from visionlab.errors import RunError

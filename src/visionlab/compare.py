@@ -37,23 +37,28 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
 
     Args:
         directories: Run directories, sweep directories, or folders that hold runs.
-        out: Where the page and the CSV file go; `outputs/comparisons/<name>` unless given.
+        out: Where the page and the CSV file go; unless given, `outputs/comparisons/<name>`, or for a single sweep its
+            own directory.
 
     Raises:
         RunError: A directory is missing or holds no run.
     """
-    from visionlab.reports import compare_page, comparing, verdicts
+    from visionlab.reports import compare_page, comparing, sweep_page, verdicts
     from visionlab.reports.gather import gather
     from visionlab.runs import write_csv
 
     gathered = gather(directories)
-    folder = Path(out) if out is not None else Path("outputs") / "comparisons" / _name(directories)
     metric = comparing.main_metric(gathered.entries)
     tests = verdicts.paired_tests(gathered.entries, metric)
     rows = comparing.rows(gathered)
-    write_csv(folder / "comparison.csv", rows)
-    page = compare_page.write(gathered, folder / "comparison.html", tests=tests, metric=metric)
-    return Comparison(page, folder / "comparison.csv", rows, tests, metric)
+    if out is None and len(directories) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
+        page, csv = sweep_page.write(directories[0]), Path(directories[0]) / "runs.csv"
+    else:
+        folder = Path(out) if out is not None else Path("outputs") / "comparisons" / _name(directories)
+        page = compare_page.write(gathered, folder / "comparison.html", tests=tests, metric=metric)
+        csv = folder / "comparison.csv"
+    write_csv(csv, rows)
+    return Comparison(page, csv, rows, tests, metric)
 
 
 def _name(directories: Sequence[str | Path]) -> str:

@@ -53,7 +53,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: A key that must be given (`???`) is not, or an interpolation leads nowhere.
     """
-    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         content: dict[str, Any] = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
@@ -93,7 +93,9 @@ def _check_targets(node: Any, path: str) -> None:
         parameters = inspect.signature(called).parameters
     except ImportError as error:
         raise ConfigError(
-            f"{target} does not exist or cannot be imported", where=f"{path}._target_", remedy=str(error).splitlines()[-1]
+            f"{target} does not exist or cannot be imported",
+            where=f"{path}._target_",
+            remedy=str(error).splitlines()[-1],
         ) from error
     except (ValueError, TypeError):
         return  # a builtin without a signature
@@ -179,7 +181,7 @@ def _list_choices() -> str:
 
 def _run_name(*, _root_: DictConfig) -> str:
     """Name the run directory from inside the config: the hash of everything around this interpolation."""
-    plain = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
+    plain = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     try:
         content: Any = OmegaConf.to_container(plain, resolve=True, throw_on_missing=False)
     except (ConfigKeyError, InterpolationResolutionError):

@@ -1,4 +1,4 @@
-"""Evaluate a trained run again, on its own data or others of the same classes: `python -m visionlab.evaluate run=...`."""
+"""Evaluate a trained run again, on its data or others of its classes: `python -m visionlab.evaluate run=...`."""
 
 import json
 from pathlib import Path

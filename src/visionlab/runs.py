@@ -89,7 +89,9 @@ def name(config: Mapping[str, Any]) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader, or a crash at any moment, finds the old content or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
         try:
             file.write(text)
             file.flush()
@@ -176,9 +178,9 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config of the run as plain containers."""
-        import yaml
+        from omegaconf import OmegaConf
 
-        content: dict[str, Any] = yaml.safe_load((self.dir / "config.yaml").read_text(encoding="utf-8"))
+        content: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.dir / "config.yaml"))  # type: ignore[assignment]
         return content
 
     @property

@@ -123,9 +123,7 @@ RULES: dict[str, Number | Choice | Text] = {
 }
 
 
-def violations(
-    config: Mapping[str, Any], rules: Mapping[str, Number | Choice | Text] = RULES
-) -> Iterator[ConfigError]:
+def violations(config: Mapping[str, Any], rules: Mapping[str, Number | Choice | Text] = RULES) -> Iterator[ConfigError]:
     """Yield an error for each key of a resolved config whose value has the wrong type or is out of range.
 
     A key that a choice does not have (another data set's, say) is not missed here.

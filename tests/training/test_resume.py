@@ -56,7 +56,9 @@ def in_child(overrides: list[str], directory: Path) -> int:
 def outcome(directory: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]], str]:
     state = torch.load(Run(directory).checkpoint("best"), weights_only=True)["state_dict"]
     with (directory / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)]
+        rows = [
+            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)
+        ]
     return state, rows, (directory / "predictions.csv").read_text()
 
 
@@ -113,5 +115,8 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number,
     result = Run(tmp_path / "run").result
     assert result["status"] == "interrupted"
     done = len(Run(tmp_path / "run").metrics)
-    assert in_child([*RUN, f"trainer.max_epochs={done + 1}", "callbacks.early_stopping.patience=null"], tmp_path / "run") == 0
+    assert (
+        in_child([*RUN, f"trainer.max_epochs={done + 1}", "callbacks.early_stopping.patience=null"], tmp_path / "run")
+        == 0
+    )
     assert [row["epoch"] for row in Run(tmp_path / "run").metrics] == list(range(done + 1))

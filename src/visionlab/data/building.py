@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from visionlab.data.index import Index
-from visionlab.data.reader import Read, fill, from_files
+from visionlab.data.reader import Read, fill, from_files, from_frames
 from visionlab.data.transform import Transform
 
 log = logging.getLogger(__name__)
@@ -84,13 +83,10 @@ def _here(index: Index, to: Transform, output: Path, spans: list[tuple[int, int]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for first, end in spans:
-                fetch = from_files(str(index.root), index.names[first:end])
-                if (frames := index.frames) is not None:
-
-                    def fetch(place: int, first: int = first) -> tuple[bytes, Image.Image]:
-                        frame = frames(first + place)
-                        return frame.tobytes(), Image.fromarray(frame)
-
+                if index.frames is None:
+                    fetch = from_files(str(index.root), index.names[first:end])
+                else:
+                    fetch = from_frames(index.frames, first)
                 done(first, fill(descriptor, first, end - first, fetch, to))
     finally:
         os.close(descriptor)

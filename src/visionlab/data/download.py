@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from visionlab.errors import DataError
 
 log = logging.getLogger(__name__)
-PARTIAL = ".part"
+PARTIAL, UNPACKING = ".part", ".unpacking-"
 TIMEOUT = 30  # seconds without a byte
 
 
@@ -139,14 +139,16 @@ def unpack(archive: Path, folder: Path, inner: str | None = None) -> None:
     Raises:
         DataError: The folder is not in it.
     """
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as place:
+    for left in folder.parent.glob(f"{UNPACKING}*"):  # by a process that was killed; whoever unpacks holds a lock
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=UNPACKING) as place:
         _extract(archive, Path(place))
         if inner is not None:
             _extract(Path(place) / inner, Path(place))
         found = Path(place) / folder.name
         if not found.is_dir():
             raise DataError(f"{archive} holds no folder {folder.name}", where=str(archive), remedy="fetch it anew")
-        shutil.move(found, folder)
+        found.rename(folder)
 
 
 def _extract(archive: Path, into: Path) -> None:

@@ -11,8 +11,11 @@ from visionlab.data.index import Index, Split, canonical, printable
 from visionlab.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-VAL_FOLDERS = ("val", "valid", "validation")
-SPLIT_FOLDERS = {"train": Split.TRAIN, **dict.fromkeys(VAL_FOLDERS, Split.VAL), "test": Split.TEST}
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), Split.TRAIN),
+    **dict.fromkeys(("val", "valid", "validation"), Split.VAL),
+    **dict.fromkeys(("test", "testing"), Split.TEST),
+}
 Found = tuple[str, int, int]  # path relative to the root, size in bytes, modification time in ns
 MISSING = (-1, -1)  # the stamp of a broken link or of a file that vanished; reading it names the reason
 
@@ -63,7 +66,7 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...]) -> Iterator[Found]
             circular = any(above == real or above.startswith(real + os.sep) for above in ancestors)
             if not circular:
                 yield from _walk(root, name, (*ancestors, real))
-        elif entry.name.lower().endswith(EXTENSIONS):
+        elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):  # no pipe or device
             try:
                 status = entry.stat()
             except OSError:
@@ -97,7 +100,7 @@ def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozens
     for prefix, split in _parts(root, below):
         for folder in folders(root / prefix):
             if folder not in drop:
-                named[folder] = None
+                named[folder] = None  # a dict, because it keeps the order
                 found += [(file, folder, split) for file in images(root, prefix + folder)]
     return build(root, found, candidates=list(named))
 
@@ -105,10 +108,11 @@ def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozens
 def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
     """Return where class folders are to be looked for, and the split that each such place means."""
     tops = folders(root / below)
-    others = [top for top in tops if top in SPLIT_FOLDERS and top != "train"]
-    # A folder that is called train may be a class, of vehicles say; so there must be another split or folders in it.
-    if "train" in tops and (others or folders(root / below / "train")):
-        return [(f"{below}{top}/", SPLIT_FOLDERS[top]) for top in ["train", *others]]
+    splits = {top: SPLIT_FOLDERS[top.lower()] for top in tops if top.lower() in SPLIT_FOLDERS}
+    train = [top for top, split in splits.items() if split == Split.TRAIN]
+    # A folder that is called train may be a class, of vehicles say; then it lies among others and has no folders in it.
+    if train and folders(root / below / train[0]) and (len(splits) > 1 or len(splits) == len(tops)):
+        return [(f"{below}{top}/", split) for top, split in splits.items()]
     return [(below, Split.FREE)]
 
 

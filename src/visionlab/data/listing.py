@@ -1,6 +1,7 @@
 """Reads a data set from a table of image paths and labels."""
 
 import csv
+import io
 from pathlib import Path
 
 from visionlab.data.files import build, require_folder, stamped
@@ -31,7 +32,7 @@ def listed(root: Path, table: Path) -> Index:
     except UnicodeDecodeError as error:
         raise DataError("the list of images is not UTF-8", where=str(table), remedy="save it as UTF-8") from error
     header = text.split("\n", 1)[0]
-    rows = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
     columns = [name.strip().lower() for name in rows.fieldnames or []]
     rows.fieldnames = columns
     for column in ("path", "label"):

@@ -56,6 +56,12 @@ class Loader:
         self.gather, self.batch_size, self.seed = gather, batch_size, seed
         self._sampler = sampler  # not `sampler`: Lightning takes whatever has that attribute for a DataLoader
         self.rows, self.labels = torch.as_tensor(rows), torch.as_tensor(labels)
+        if sampler != "sequential" and len(rows) < world_size:
+            raise ConfigError(
+                f"{len(rows)} training images cannot be divided among {world_size} devices",
+                where="trainer.devices",
+                remedy="use fewer devices",
+            )
         self.rank, self.world_size, self.pin_memory = rank, world_size, pin_memory
         self._current_epoch, self._epoch, self._done, self._resume_at = epoch, 0, 0, 0
 

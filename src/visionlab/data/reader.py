@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from visionlab.data.transform import Transform, decode
+
+# Gives the bytes of the image at a place, which identify it, and what makes an RGB image of them.
+Fetch = Callable[[int], tuple[bytes, Callable[[], Image.Image]]]
+UNOPENED = "cannot be opened: "  # the content is not to blame, so this may change without a change of the file
 
 
 @dataclass
@@ -37,14 +42,14 @@ class Read:
     errors: dict[int, str] = field(default_factory=dict)
 
 
-def fill(output: int, first: int, count: int, fetch: Callable[[int], tuple[bytes, Image.Image]], to: Transform) -> Read:
+def fill(output: int, first: int, count: int, fetch: Fetch, to: Transform) -> Read:
     """Write `count` images from row `first` on into the file descriptor `output`; a bad one becomes black.
 
     Args:
         output: Holds uint8 [N, 3, H, W].
         first: Row of the first image.
         count: Number of images.
-        fetch: Returns the bytes and the RGB image of a place in 0 to count - 1.
+        fetch: Says where the image of a place in 0 to count - 1 comes from.
         to: Brings it to the size.
 
     Raises:
@@ -55,8 +60,8 @@ def fill(output: int, first: int, count: int, fetch: Callable[[int], tuple[bytes
     for place in range(count):
         data, size = b"", (0, 0)
         try:
-            data, image = fetch(place)
-            pixels[place] = to(image)
+            data, opened = fetch(place)
+            pixels[place] = to(image := opened())
             size = image.height, image.width
         except Exception as error:  # Pillow's decoders raise a dozen kinds on what they did not expect
             learnt.errors[place] = reason(error, data)
@@ -67,12 +72,22 @@ def fill(output: int, first: int, count: int, fetch: Callable[[int], tuple[bytes
     return learnt
 
 
-def from_files(root: str, names: list[str]) -> Callable[[int], tuple[bytes, Image.Image]]:
+def from_files(root: str, names: list[str]) -> Fetch:
     """Return a `fetch` that reads files."""
 
-    def fetch(place: int) -> tuple[bytes, Image.Image]:
+    def fetch(place: int) -> tuple[bytes, Callable[[], Image.Image]]:
         data = Path(root, names[place]).read_bytes()
-        return data, decode(data)
+        return data, partial(decode, data)
+
+    return fetch
+
+
+def from_frames(frames: Callable[[int], NDArray[np.uint8]], first: int) -> Fetch:
+    """Return a `fetch` of computed pixels, uint8 [h, w, 3] of a row, of the rows from `first` on."""
+
+    def fetch(place: int) -> tuple[bytes, Callable[[], Image.Image]]:
+        frame = frames(first + place)
+        return frame.tobytes(), partial(Image.fromarray, frame)
 
     return fetch
 
@@ -88,18 +103,16 @@ def write(output: int, array: NDArray[np.uint8], offset: int) -> None:
 def reason(error: Exception, data: bytes) -> str:
     """Say in a few words why an image cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return "broken link, or the file vanished"
-    if isinstance(error, PermissionError):
-        return "permission denied"
+        return UNOPENED + "broken link, or it vanished"
     if isinstance(error, OSError) and error.errno:
-        return error.strerror or str(error)
+        return UNOPENED + (error.strerror or str(error)).lower()
     if not data:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):
         return f"too large: {str(error).split(' pixels')[0].split('(')[-1]} pixels"
-    return str(error).split("\n")[0] or type(error).__name__
+    return str(error).split("\n")[0].lower() or type(error).__name__
 
 
 def serve() -> None:

@@ -123,13 +123,20 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits
     elif val_fraction is not None:
         val = carve(pool, index.labels, groups, keys, val_fraction)
     train = part(np.setdiff1d(pool, val), index.labels, keys, plan.train_fraction)
-    for name, taken in (("train", train), ("validate", val)):
-        if not len(taken):
-            raise DataError(
-                f"no image is left to {name} on: {len(rows)} images of {len(index.classes)} classes",
-                where=str(index.root),
-                remedy="add images or choose another data.val_fraction",
-            )
+    counts = np.bincount(index.labels[train], minlength=len(index.classes))
+    if len(bare := np.flatnonzero(counts == 0)):
+        raise DataError(
+            f"no image is left to train on of {len(bare)} of {len(counts)} classes: "
+            + ", ".join(index.classes[label] for label in bare[:10]),
+            where=str(index.root),
+            remedy="add images of them, or move their folders away",
+        )
+    if not len(val):
+        raise DataError(
+            f"no image is left to validate on: {len(rows)} images of {len(index.classes)} classes",
+            where=str(index.root),
+            remedy="add images or choose another data.val_fraction",
+        )
     return Splits(train=train, val=val, test=test, leaks=leaks)
 
 
@@ -150,18 +157,23 @@ def carve(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, fr
     classes = labels[pool]
     counts = np.bincount(classes)
     left = quotas(counts, fraction)
-    unique, inverse, sizes = np.unique(groups[pool], return_inverse=True, return_counts=True)
+    if len(np.unique(groups[pool])) == len(pool):
+        return leading(pool, labels, keys, left)
     taken: list[int] = []
-    repeated = np.flatnonzero(sizes > 1)
-    for group in repeated[np.argsort(unique[repeated], kind="stable")]:
-        members = pool[inverse == group]
+    for members in whole_groups(pool, groups, keys):
         need = np.bincount(labels[members], minlength=len(left))
-        drawn = (int(keys[members[0]]) & 0xFFFFFFFF) / 2**32  # uniform in 0 to 1, fixed by seed and names
-        if drawn < fraction and (need <= left).all():
-            taken += members.tolist()
+        if (need <= left).all():
+            taken += members
             left -= need
-    single = pool[sizes[inverse] == 1]
-    return np.sort(np.concatenate([np.array(taken, dtype=np.int64), leading(single, labels, keys, left)]))
+    return np.sort(np.array(taken, dtype=np.int64))
+
+
+def whole_groups(pool: IntArray, groups: IntArray, keys: IntArray) -> list[list[int]]:
+    """Return the rows of each group, the groups in the order of their keys."""
+    members: dict[int, list[int]] = {}
+    for row in pool[np.lexsort((pool, keys[pool]))].tolist():
+        members.setdefault(int(groups[row]), []).append(row)
+    return list(members.values())
 
 
 def quotas(counts: IntArray, fraction: float) -> IntArray:
@@ -182,19 +194,17 @@ def quotas(counts: IntArray, fraction: float) -> IntArray:
 
 def fold_numbers(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, folds: int) -> IntArray:
     """Return int64 [M], the fold of each row: stratified, groups whole, sizes as equal as that allows."""
-    members: dict[int, list[int]] = {}
-    for place in np.lexsort((keys[pool], labels[pool])):
-        members.setdefault(int(groups[pool[place]]), []).append(int(place))
     per_class = np.zeros((labels.max() + 1, folds), dtype=np.int64)
     total = np.zeros(folds, dtype=np.int64)
-    number = np.zeros(len(pool), dtype=np.int64)
-    for places in members.values():
-        here = labels[pool[places]]
+    number = np.zeros(len(labels), dtype=np.int64)
+    # Class by class, so that what one class leaves uneven the next ones level out.
+    for members in sorted(whole_groups(pool, groups, keys), key=lambda rows: int(labels[rows[0]])):
+        here = labels[members]
         fold = int(np.lexsort((total, per_class[here[0]]))[0])
-        number[places] = fold
+        number[members] = fold
         per_class[:, fold] += np.bincount(here, minlength=len(per_class))
-        total[fold] += len(places)
-    return number
+        total[fold] += len(members)
+    return number[pool]
 
 
 def part(train: IntArray, labels: IntArray, keys: IntArray, fraction: float) -> IntArray:

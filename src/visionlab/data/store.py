@@ -20,6 +20,7 @@ from torch import Tensor
 from visionlab.data.building import read_all
 from visionlab.data.cache import build_once, default_cache, reserve
 from visionlab.data.index import ByteArray, Index, IntArray
+from visionlab.data.reader import UNOPENED
 from visionlab.data.transform import Transform
 
 VERSION = 1  # raise it when the same files would give other pixels
@@ -80,9 +81,11 @@ def open_store(
             pixels = map_pixels(folder / PIXELS, shape)
         except (OSError, ValueError, KeyError, BadZipFile):
             return None
-        if not len(digests) == len(sizes) == len(index):
+        errors: dict[int, str] = dict(zip(bad.tolist(), reasons.tolist(), strict=True))
+        cured = any(why.startswith(UNOPENED) and readable(index.root / index.names[row]) for row, why in errors.items())
+        if cured or not len(digests) == len(sizes) == len(index):
             return None
-        return Store(pixels, digests, sizes, dict(zip(bad.tolist(), reasons.tolist(), strict=True)), name)
+        return Store(pixels, digests, sizes, errors, name)
 
     if index.stamps is None:  # computed pixels: nothing on a disk would tell that they changed
         with tempfile.TemporaryDirectory(prefix="visionlab-") as folder:
@@ -134,6 +137,16 @@ def gather(pixels: Tensor, rows: Tensor) -> Tensor:
     # numpy's indexing: one memcpy a row on one core, twice as fast here as torch's index_select on two.
     flat = pixels.numpy().reshape(len(pixels), -1)
     return torch.from_numpy(flat[rows.numpy()]).view(-1, *pixels.shape[1:])
+
+
+def readable(path: Path) -> bool:
+    """Return whether a file can be opened and its first byte read."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
 
 
 def images_folder(cache_dir: str | Path | None) -> Path:

@@ -38,8 +38,9 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], metric: st
     for sweep in gathered.sweeps:
         page.section(
             f"Sweep {sweep.name}",
-            *sweep_page.best(sweep, path),
-            *sweep_page.trials(gathered, sweep, path),
+            *sweep_page.best(sweep),
+            *sweep_page.front(sweep, path),
+            *sweep_page.trials(sweep, path),
             *sweep_page.importances(sweep),
             *sweep_page.failures(sweep),
         )

@@ -1,7 +1,6 @@
 """The runs that are to be compared: found below the given directories, named, grouped and coloured."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from visionlab.errors import RunError, nearest
 from visionlab.reports import settings
 from visionlab.reports.reading import Reading, number
 from visionlab.reports.svg import colour
+from visionlab.reports.trials import Sweep
 
 
 @dataclass
@@ -62,26 +62,6 @@ class Entry:
 
 
 @dataclass
-class Sweep:
-    """A sweep directory: what was searched, and the trials."""
-
-    directory: Path
-    name: str
-    monitor: str
-    mode: str
-    kind: str
-    swept: list[str]
-    entries: list[Entry]
-
-    @property
-    def best(self) -> Entry | None:
-        """The completed trial with the best monitored value, None while there is none."""
-        done = [e for e in self.entries if e.status == "completed" and math.isfinite(e.metric(self.monitor))]
-        sign = -1 if self.mode == "max" else 1
-        return min(done, key=lambda e: sign * e.metric(self.monitor), default=None)
-
-
-@dataclass
 class Gathered:
     """All runs, each once, in the order in which they were named; and the sweeps among what was named."""
 
@@ -121,7 +101,7 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
             for path in _runs_below(directory):
                 add(path)
     found = list(entries.values())
-    flats = [entry.settings for entry in found]
+    flats = [entry.settings for entry in found if entry.settings]  # a run that never began has no config
     keys = settings.differing(flats)
     columns = settings.telling(flats, keys)
     _name(found, columns)
@@ -156,15 +136,7 @@ def _sweep(directory: Path, add: Any) -> Sweep:
             where=str(directory / "sweep.json"),
             remedy="give the same sweep command again; it writes the list anew",
         ) from error
-    return Sweep(
-        directory=directory,
-        name=str(content.get("name") or directory.name),
-        monitor=str(content.get("monitor") or "val/acc"),
-        mode=str(content.get("mode") or "max"),
-        kind=str(content.get("kind") or ""),
-        swept=[str(key) for key in content.get("swept") or []],
-        entries=[add(path, **row) for path, row in listed],
-    )
+    return Sweep(directory, content, [add(path, **row) for path, row in listed])
 
 
 def _short(value: object) -> str:
@@ -193,7 +165,7 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
     for place, members in enumerate(groups.values()):
         for entry in members:
             told = [f"{short[key]}={_short(entry.settings.get(key))}" for key in ([] if obvious else columns)]
-            if entry.overrides and len(told) > 3:
+            if entry.overrides and (len(told) > 3 or not entry.settings):
                 told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
             parts = [entry.data] if several_data else []
             parts += [entry.model or entry.run.dir.name] if several_models or not told else []

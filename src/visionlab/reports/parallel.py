@@ -1,10 +1,9 @@
 """Parallel coordinates: a line a trial across its hyperparameters to its result."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from visionlab.reports.numbers import percent, significant
 from visionlab.reports.page import Html, escape
 from visionlab.reports.settings import written
 from visionlab.reports.svg import decades, px, svg, text_at, tick_text
@@ -15,8 +14,9 @@ def parallel(
     names: Mapping[str, str],
     *,
     metric: str,
-    share: bool,
+    text: Callable[[float], str],
     best: str = "",
+    largest: bool = True,
 ) -> Html:
     """Draw the trials of a sweep; dragging along an axis keeps those that pass there.
 
@@ -24,8 +24,9 @@ def parallel(
         trials: Of each its key, its hyperparameters and its result; a NaN is left out.
         names: The hyperparameters and what each axis is called.
         metric: What the last axis is called.
-        share: Whether results are shares from 0 to 1.
+        text: Writes a result.
         best: The key of the best trial, which is drawn above the others.
+        largest: Whether a larger result is better.
     """
     known = [trial for trial in trials if math.isfinite(trial[2])]
     if len(known) < 2 or not names:
@@ -42,10 +43,10 @@ def parallel(
         ys = [axis(values.get(name)) for axis, name in zip(axes, names, strict=True)] + [last(result)]
         path = "M" + "L".join(f"{px(left + i * step)} {px(y)}" for i, y in enumerate(ys))
         strength = (result - low) / (high - low) if high > low else 1.0
+        strength = strength if largest else 1 - strength
         hue, thick = ("var(--s2)", 2.6) if key == best else ("var(--s1)", 1.5)
         opacity = 1.0 if key == best else 0.12 + 0.7 * strength**2
-        text = percent(result) if share else significant(result)
-        tip = "\n".join([f"{metric} {text}", *(f"{names[k]} {written(values.get(k))}" for k in names)])
+        tip = "\n".join([f"{metric} {text(result)}", *(f"{names[k]} {written(values.get(k))}" for k in names)])
         body.append(
             f'<path class="trial" d="{path}" fill="none" stroke="{hue}" stroke-width="{thick}" '
             f'stroke-opacity="{opacity:.2f}" data-key="{escape(key)}" data-tip="{escape(tip)}" '
@@ -56,10 +57,10 @@ def parallel(
         x = left + i * step
         body.append(f'<path d="M{px(x)} {px(top)}V{px(bottom)}" stroke="var(--muted)"/>')
         body.append(text_at(x, 14, title if len(title) <= 20 else "…" + title[-19:], more=' font-weight="600"'))
-        for y, text in axis.labels(share and i == len(names)):
+        for y, label in axis.labels(text if i == len(names) else None):
             halo = ' paint-order="stroke" stroke="var(--ground)" stroke-width="4"'
             anchor, shift = ("start", 7) if i == len(names) else ("end", -7)
-            body.append(text_at(x + shift, y + 4, text if len(text) <= 14 else text[:13] + "…", anchor, 11, halo))
+            body.append(text_at(x + shift, y + 4, label if len(label) <= 14 else label[:13] + "…", anchor, 11, halo))
         band = f'x="{px(x - 12)}" y="{px(top - 8)}" width="24" height="{px(bottom - top + 16)}"'
         body.append(f'<rect class="brush" {band} fill="transparent" data-axis="{i}"/>')
     drawing = svg(
@@ -98,7 +99,7 @@ class _Axis:
             low, high, at = math.log10(low), math.log10(high), math.log10(at)
         return (at - low) / (high - low)
 
-    def labels(self, share: bool) -> list[tuple[float, str]]:
+    def labels(self, form: Callable[[float], str] | None) -> list[tuple[float, str]]:
         """Return pixels and texts: each place of words, else both ends and three between."""
         if self.places:
             return [(self.bottom - part * (self.bottom - self.top), text) for text, part in self.places.items()]
@@ -107,6 +108,6 @@ class _Axis:
             value = self.low + part * (self.high - self.low)
             if self.log:
                 value = self.low * (self.high / self.low) ** part
-            text = percent(value, 1) if share else tick_text(float(f"{value:.3g}"))
+            text = form(value) if form else tick_text(float(f"{value:.3g}"))
             found.append((self.bottom - part * (self.bottom - self.top), text))
         return found

@@ -2,122 +2,151 @@
 
 import math
 import shlex
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from visionlab.reports import charts, comparing, settings, verdicts
-from visionlab.reports.gather import Entry, Gathered, Sweep, gather
+from visionlab.reports.gather import gather
 from visionlab.reports.importance import importance
-from visionlab.reports.numbers import count, duration, percent, significant
-from visionlab.reports.page import Column, Html, Page, Tile, code, columns, figure, note, table, tiles
+from visionlab.reports.numbers import count, duration, percent, short, significant
+from visionlab.reports.page import Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis
+from visionlab.reports.trials import Sweep, Trial
+from visionlab.reports.trials import figure as figure_of
 
 
 def write(directory: str | Path) -> Path:
-    """Write report.html of a sweep directory from its sweep.json and its runs, and return the page's path.
+    """Write report.html of a sweep directory from its sweep.json and its runs.
 
-    It may be called at any time: while trials are under way the page shows the best so far.
+    It may be called at any time: while trials are under way, the page shows the best so far.
+
+    Returns:
+        The path of the page.
 
     Raises:
         RunError: The directory holds no readable sweep.json.
     """
     target = Path(directory) / "report.html"
-    found = gather([directory])
-    sweep = found.sweeps[0]
-    done = len(comparing.completed(sweep.entries))
-    badge = f"{done} of {len(sweep.entries)} trials"
-    kind = "good" if done == len(sweep.entries) else "warn"
+    sweep = gather([directory]).sweeps[0]
+    done = sum(trial.status == "completed" for trial in sweep.trials)
+    kind = "good" if done == len(sweep.trials) else "warn"
+    badge = f"{done} of {len(sweep.trials)} trials"
     page = Page(f"Sweep {sweep.name}", subtitle=subtitle(sweep), badge=badge, badge_kind=kind)
-    page.section("Best", *best(sweep, target))
-    page.section("Trials", *trials(found, sweep, target))
+    page.section("Best", *best(sweep))
+    page.section("Best compromises", *front(sweep, target))
+    page.section("Trials", *trials(sweep, target))
     page.section("Importance", *importances(sweep))
-    page.section("Curves", *comparing.curves(sweep.entries, sweep.best))
-    page.section("Cost", *comparing.costs(sweep.entries, sweep.monitor))
-    if sweep.monitor.endswith("/acc"):
-        tests = verdicts.paired_tests(sweep.entries, sweep.monitor)
-        page.section("Is the best really better?", *verdicts.tests(tests, sweep.monitor))
-        page.section("Repetitions", *verdicts.repetition_table(verdicts.repetitions(sweep.entries)))
+    page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None))
+    if sweep.objective.endswith("/acc"):
+        page.section("Cost", *comparing.costs(sweep.entries, sweep.objective))
+        tests = verdicts.paired_tests(sweep.entries, sweep.objective) if not sweep.replicates else []
+        page.section("Is the best really better?", *verdicts.tests(tests, sweep.objective))
     page.section("Failed trials", *failures(sweep))
     return page.write(target)
 
 
 def subtitle(sweep: Sweep) -> str:
     """What was searched, in a line."""
-    swept = ", ".join(sweep.swept) or "its settings"
-    return " · ".join(part for part in (sweep.kind, f"over {swept}", f"{sweep.mode} of {sweep.monitor}") if part)
+    over = f"over {', '.join(sweep.swept)}" if sweep.swept else ""
+    repeated = f"repeated over {', '.join(sweep.replicates)}" if sweep.replicates else ""
+    sought = " and ".join(f"{mode} {name}" for name, mode in sweep.objectives.items())
+    return " · ".join(part for part in (sweep.kind, over, repeated, sought) if part)
 
 
-def write_value(sweep: Sweep, value: float) -> str:
-    """Write a value of the sweep's monitor."""
-    return percent(value) if is_share(sweep) else significant(value)
+def value_text(name: str, value: float | None) -> str:
+    """Write a figure of a run as its name asks for."""
+    if name in {"parameters", "trainable_parameters", "flops"}:
+        return short(value)
+    if name == "seconds":
+        return duration(value)
+    return percent(value) if _is_share(name) else significant(value)
 
 
-def is_share(sweep: Sweep) -> bool:
-    """Whether the monitor goes from 0 to 1."""
-    return not sweep.monitor.endswith("loss")
+def _is_share(name: str) -> bool:
+    return "/" in name and not name.endswith("loss")
 
 
-def best(sweep: Sweep, page: Path) -> list[Html]:
+def best(sweep: Sweep) -> list[Html]:
     """The best trial so far, and the command that trains it alone."""
-    statuses = [entry.status for entry in sweep.entries]
-    counts = {status: statuses.count(status) for status in ("completed", "pruned", "failed", "running", "interrupted")}
-    others = ", ".join(f"{n} {status}" for status, n in counts.items() if n and status != "completed")
-    spent = sum(float((e.run.result.get("seconds") or {}).get("total") or 0) for e in sweep.entries)
-    items = []
-    winner = sweep.best
+    statuses = [trial.status for trial in sweep.trials]
+    others = ", ".join(
+        f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses) if status != "completed"
+    )
+    spent = sweep.content.get("seconds") or sum(trial.seconds or 0 for trial in sweep.trials)
+    winner, items = sweep.best, []
     if winner is not None:
-        value = winner.metric(sweep.monitor)
-        items.append(Tile(f"Best {sweep.monitor}", write_value(sweep, value), _interval(winner, sweep), strong=True))
-        test = winner.metric("test/acc")
-        if math.isfinite(test) and sweep.monitor != "test/acc":
-            items.append(Tile("Its test accuracy", percent(test), _interval(winner, sweep, "test")))
+        value = value_text(sweep.objective, winner.value)
+        items.append(Tile(f"Best {sweep.objective}", value, _qualified(winner, sweep), strong=True))
+        test = sweep.tested(winner)
+        if math.isfinite(test) and sweep.objective != "test/acc":
+            items.append(Tile("Its test accuracy", percent(test), _interval(winner, "test")))
+    done = f"{statuses.count('completed')} of {len(statuses)}"
     items += [
-        Tile("Trials", f"{counts['completed']} of {len(statuses)}", f"completed{', ' if others else ''}{others}"),
-        Tile("Time", duration(spent or None), "of all trials together"),
+        Tile("Trials", done, f"completed{', ' if others else ''}{others}"),
+        Tile("Time", duration(spent or None), "of the whole sweep" if sweep.content.get("seconds") else "of training"),
     ]
     parts = [tiles(items)]
     if winner is not None:
+        name = ", ".join(f"{key}={settings.written(value)}" for key, value in winner.overrides.items())
+        state = "so far" if "running" in statuses else "of all"
         parts += [
-            note(f"{winner.label} is the best {'so far' if counts['running'] else 'trial'}. To train it alone:"),
-            code(command(winner)),
+            note(f"The best {state}: {name or winner.entries[0].label}. To train it alone:"),
+            code(command(sweep, winner)),
         ]
     return parts
 
 
-def command(entry: Entry) -> str:
-    """The command that trains a run alone."""
-    overrides = entry.run.result.get("overrides") or [f"{k}={settings.written(v)}" for k, v in entry.overrides.items()]
+def command(sweep: Sweep, trial: Trial) -> str:
+    """The command that trains a trial alone."""
+    known = sweep.content.get("best") or {}
+    if known.get("command") and known.get("overrides") == trial.overrides:
+        return str(known["command"])
+    overrides = trial.entries[0].run.result.get("overrides")
+    overrides = overrides or [f"{k}={settings.written(v)}" for k, v in trial.overrides.items()]
     return shlex.join(["python", "-m", "visionlab.train", *map(str, overrides)])
 
 
-def _interval(entry: Entry, sweep: Sweep, split: str | None = None) -> str:
-    accuracy = entry.run.accuracies.get(split or sweep.monitor.partition("/")[0])
-    if (
-        not (split or sweep.monitor.endswith("/acc"))
-        or accuracy is None
-        or accuracy.correct is None
-        or not accuracy.total
-    ):
+def _qualified(trial: Trial, sweep: Sweep) -> str:
+    if math.isfinite(trial.deviation):
+        spread = f"{100 * trial.deviation:.2f}" if _is_share(sweep.objective) else significant(trial.deviation)
+        return f"± {spread}, mean of {len(trial.entries)} runs"
+    return _interval(trial, sweep.objective.partition("/")[0]) if sweep.objective.endswith("/acc") else ""
+
+
+def _interval(trial: Trial, split: str) -> str:
+    accuracy = trial.entries[0].run.accuracies.get(split)
+    if len(trial.entries) > 1 or accuracy is None or accuracy.correct is None or not accuracy.total:
         return ""
     low, high = wilson(accuracy.correct, accuracy.total)
     return f"95\u00a0%\u00a0CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
 
 
-def trials(found: Gathered, sweep: Sweep, page: Path) -> list[Html]:
+def trials(sweep: Sweep, page: Path) -> list[Html]:
     """Every trial with its settings, the best first."""
-    order = comparing.ranked(sweep.entries, sweep.monitor, sweep.mode)
-    order += [entry for entry in sweep.entries if entry not in order]
-    numbers = {entry.key: i for i, entry in enumerate(sweep.entries, 1)}
-    short_names = settings.short_names(sweep.swept)
-    tested = any(math.isfinite(entry.metric("test/acc")) for entry in sweep.entries)
-    form = percent if is_share(sweep) else significant
-    heads: list[Column | str] = [
-        "trial",
-        *(Column(short_names[key], settings.written, hint=key) for key in sweep.swept),
-    ]
-    heads += [Column(sweep.monitor, form=form)]
-    heads += [Column("test/acc", form=percent)] if tested and sweep.monitor != "test/acc" else []
+    ranked = sweep.ranked
+    order = ranked + [trial for trial in sweep.trials if trial not in ranked]
+    return [_table(sweep, order, page, f"trials-{sweep.name}")]
+
+
+def front(sweep: Sweep, page: Path) -> list[Html]:
+    """With several objectives, the trials that no other beats in all of them."""
+    words = "No other trial is better than one of these in one of the objectives without being worse in another."
+    return [note(words), _table(sweep, sweep.front, page, f"front-{sweep.name}")] if sweep.front else []
+
+
+def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html:
+    names = settings.short_names(sweep.swept)
+    tested = {trial.key: sweep.tested(trial) for trial in order}
+    with_test = sweep.objective != "test/acc" and any(math.isfinite(value) for value in tested.values())
+    repeated = any(len(trial.entries) > 1 for trial in order)
+    shown = list(sweep.objectives)
+    heads: list[Column | str] = ["trial", *(Column(names[key], settings.written, hint=key) for key in sweep.swept)]
+    heads += [Column(name, form=partial(value_text, name)) for name in shown]
+    heads += [Column("± deviation", significant), Column("runs", count)] if repeated else []
+    heads += [Column("test/acc", form=percent)] if with_test else []
     heads += [
         Column("best epoch", form=count),
         Column("parameters", form=count),
@@ -125,29 +154,33 @@ def trials(found: Gathered, sweep: Sweep, page: Path) -> list[Html]:
         "status",
     ]
     body = []
-    for entry in order:
+    for trial in order:
+        entry = trial.entries[0]
         result = entry.run.result
-        value, test = entry.metric(sweep.monitor), entry.metric("test/acc")
-        row: list[object] = [comparing.link(entry, page, str(numbers[entry.key]))]
-        row += [entry.overrides.get(key, entry.settings.get(key)) for key in sweep.swept]
-        row.append(None if math.isnan(value) else value)
-        if tested and sweep.monitor != "test/acc":
-            row.append(None if math.isnan(test) else test)
+        row: list[object] = [comparing.link(entry, page, str(trial.place))]
+        row += [trial.overrides.get(key, entry.settings.get(key)) for key in sweep.swept]
+        row.append(_known(trial.value))
+        row += [_known(figure_of(entry, name)) for name in shown[1:]]
+        row += [_known(trial.deviation), len(trial.entries)] if repeated else []
+        row += [_known(tested[trial.key])] if with_test else []
         epoch = result.get("best_epoch")
         row += [None if epoch is None else epoch + 1, (result.get("model") or {}).get("parameters")]
-        row += [(result.get("seconds") or {}).get("fit"), entry.status]
+        row += [trial.seconds, trial.status]
         body.append(row)
-    keys = [entry.key for entry in order]
-    return [table(heads, body, filterable=True, tall=len(body) > 15, keys=keys, ident=f"trials-{sweep.name}")]
+    keys = [trial.key for trial in order]
+    return table(heads, body, filterable=len(body) > 3, tall=len(body) > 15, keys=keys, ident=ident)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def importances(sweep: Sweep) -> list[Html]:
     """How much each hyperparameter mattered, and the trials as parallel coordinates."""
-    done = comparing.completed(sweep.entries)
     names = settings.short_names(sweep.swept)
-    values = {e.key: {key: e.overrides.get(key, e.settings.get(key)) for key in sweep.swept} for e in done}
+    done = sweep.ranked
     parts = []
-    found = importance([(values[e.key], e.metric(sweep.monitor)) for e in done], sweep.swept)
+    found = importance([(trial.overrides, trial.value) for trial in done], sweep.swept)
     if found is not None:
         chart = charts.bars(
             [names[key] for key in found.shares],
@@ -155,13 +188,14 @@ def importances(sweep: Sweep) -> list[Html]:
             axis=Axis("share of the variation explained", 0, 1, share=True),
             label="importance of each hyperparameter",
         )
-        parts.append(figure(chart, f"Importance for {sweep.monitor}: {found.method}; {len(done)} trials."))
+        parts.append(figure(chart, f"Importance for {sweep.objective}: {found.method}; {len(done)} trials."))
     lines = parallel(
-        [(e.key, values[e.key], e.metric(sweep.monitor)) for e in done],
+        [(trial.key, trial.overrides, trial.value) for trial in done],
         names,
-        metric=sweep.monitor,
-        share=is_share(sweep),
+        metric=sweep.objective,
+        text=lambda value: value_text(sweep.objective, value),
         best=sweep.best.key if sweep.best else "",
+        largest=sweep.mode == "max",
     )
     if lines:
         words = (
@@ -169,17 +203,16 @@ def importances(sweep: Sweep) -> list[Html]:
             "pass there; a click lets go."
         )
         parts.append(figure(lines, words))
-    return [columns(*parts)] if len(names) <= 2 and len(parts) == 2 else parts
+    return parts
 
 
 def failures(sweep: Sweep) -> list[Html]:
     """The trials that gave no result, and why."""
-    lost = [entry for entry in sweep.entries if entry.status in {"failed", "interrupted"}]
-    if not lost:
-        return []
+    lost = [(trial, e) for trial in sweep.trials for e in trial.entries if e.status in {"failed", "interrupted"}]
     rows = [
-        (entry.label, ", ".join(f"{k}={settings.written(v)}" for k, v in entry.overrides.items()), entry.status,
+        (trial.place, ", ".join(f"{k}={settings.written(v)}" for k, v in entry.overrides.items()), entry.status,
          entry.error or "no reason was recorded")
-        for entry in lost
+        for trial, entry in lost
     ]  # fmt: skip
-    return [table(["trial", "settings", "status", "why"], rows, ident="failures")]
+    heads: list[Column | str] = [Column("trial", numeric=False), "settings", "status", "why"]
+    return [table(heads, rows, ident="failures")] if rows else []

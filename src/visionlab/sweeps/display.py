@@ -158,9 +158,8 @@ class Display:
             if len(ranking) > SHOWN:
                 self.console.print(f"and {len(ranking) - SHOWN} more, in the table of the sweep's page")
         if self.out_of_time:
-            self.console.print(
-                f"[yellow]sweep.max_hours={self.plan.settings['max_hours']} are over; the same command with more continues.[/]"
-            )
+            hours = self.plan.settings["max_hours"]
+            self.console.print(f"[yellow]sweep.max_hours={hours} are over; the same command with more continues.[/]")
         if self._states["failed"]:
             self.console.print(
                 f"[red]{self._states['failed']} of {self._done} trials failed;[/] the page says why. "

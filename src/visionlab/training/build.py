@@ -58,7 +58,7 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
     )
     if pretrained and made.weights:
         made.loaded = weights.load(made.network, made.weights, made.name, classes=data.classes)
-    made.free = freezing.freeze(made.network, made.freeze)
+    made.free = freezing.freeze(made.network, made.freeze_policy)
     return made
 
 

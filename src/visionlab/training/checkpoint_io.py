@@ -94,7 +94,7 @@ def newest_whole(folder: Path, name: str = "last.ckpt") -> tuple[Path | None, li
         known = set(json.loads((folder / DIGESTS).read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError):
         known = set()
-    damaged = []
+    damaged: list[Path] = []
     for path in (folder / name, folder / f"previous-{name}"):
         if path.exists():
             if _digest(path) in known:

@@ -66,10 +66,10 @@ class ImageClassifier(LightningModule):
         self.loss = supply(loss, num_classes=num_classes, class_counts=class_counts)
         self.name, self.weights, self.seed = name, weights, seed
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
-        self.freeze, self.frozen_norms = freeze, frozen_norms
+        self.freeze_policy, self.frozen_norms = freeze, frozen_norms
         self.monitor, self.mode = monitor, mode
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.network.to(memory_format=self.memory_format)
         k = 5 if num_classes > 5 else 0
         self.train_tally, self.tally = Tally(num_classes), Tally(num_classes, k=k)
         # What visionlab.training.build did to the network: weights that were loaded, layers that are trained.
@@ -169,7 +169,7 @@ class ImageClassifier(LightningModule):
 
     def evaluate_batch(self, batch: Batch) -> Tensor:
         """Add a batch to the sums and return its logits, float [B, K]. Padding rows (label -1) count nowhere."""
-        logits = self(batch.images)
+        logits: Tensor = self(batch.images)
         if self.trainer.world_size > 1:  # only there do batches hold padding, and looking for it costs a sync
             real = batch.labels >= 0
             loss = self.loss(logits[real], batch.labels[real]) if bool(real.any()) else logits.new_zeros(())
@@ -177,5 +177,3 @@ class ImageClassifier(LightningModule):
             loss = self.loss(logits, batch.labels)
         self.tally.update(loss, logits, batch.labels)
         return logits
-
-

@@ -26,7 +26,7 @@ def check(trainer: Mapping[str, Any]) -> None:
         DeviceError: They are not; it says what this machine has.
     """
     found = available()
-    here = ", ".join(f"{kind} ({count} cores)" if kind == "cpu" else f"{kind} ({count})" for kind, count in found.items())
+    here = ", ".join(f"{kind} ({count}{' cores' if kind == 'cpu' else ''})" for kind, count in found.items())
     wanted = {"cuda": "gpu"}.get(trainer["accelerator"], trainer["accelerator"])
     if wanted == "auto":
         wanted = next(kind for kind in ("gpu", "mps", "cpu") if kind in found)

@@ -172,7 +172,7 @@ def _begin(
             "trainable_parameters": layers.trainable,
             "flops": layers.flops,
             "weights": classifier.weights,
-            "trained_layers": classifier.free if classifier.freeze != "none" else "all",
+            "trained_layers": classifier.free if classifier.freeze_policy != "none" else "all",
         },
         reference=plain["reference"],
         environment=environment.describe(),

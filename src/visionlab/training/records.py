@@ -30,7 +30,8 @@ class Records(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the rows so far, and the seconds and images of the epoch under way."""
-        return {"rows": list(self.rows), "spent": self._spent + time.perf_counter() - self._began, "images": self._images}
+        spent = self._spent + time.perf_counter() - self._began
+        return {"rows": list(self.rows), "spent": spent, "images": self._images}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the rows of a checkpoint."""

@@ -1,0 +1,143 @@
+"""Bad files are known before the first step, all at once; what is no trouble is not treated as such."""
+
+import os
+import signal
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visionlab.data import reader
+from visionlab.errors import DataError
+
+
+def spoil(root) -> dict[str, str]:
+    """Put one file of each kind that cannot be read into class0; returns a word of the expected reason by name."""
+    whole = (root / "class0/000.png").read_bytes()
+    Image.fromarray(np.asarray(Image.open(root / "class0/000.png"))).save(root / "class0/whole.jpg", quality=95)
+    jpeg = (root / "class0/whole.jpg").read_bytes()
+    (root / "class0/cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (root / "class0/cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "class0/empty.jpg").write_bytes(b"")
+    (root / "class0/text.jpg").write_text("not an image at all")
+    (root / "class0/bomb.png").write_bytes(bomb())
+    (root / "class0/broken link.jpg").symlink_to(root / "nowhere.jpg")
+    return {"cut.jpg": "truncated", "cut.png": "truncated", "empty.jpg": "empty", "text.jpg": "not an image",
+            "bomb.png": "too large", "broken link.jpg": "broken link"}  # fmt: skip
+
+
+def bomb() -> bytes:
+    """Some hundred bytes that say they are 60,000 x 60,000 px."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_error_names_every_bad_file_and_why(make_folder, folder):
+    root = make_folder()
+    expected = spoil(root)
+    with pytest.raises(DataError) as error:
+        folder(root)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith(f"{len(expected)} of 25 images cannot be read")
+    for name, why in expected.items():
+        assert any(f"class0/{name}" in line and why in line for line in lines), name
+    assert "on_bad_image=skip" in error.value.remedy
+
+
+def test_skip_leaves_them_out_and_counts_them(make_folder, folder):
+    root = make_folder()
+    bad = spoil(root)
+    data = folder(root, on_bad_image="skip")
+    summary = data.summary()
+    assert summary["skipped"] == len(bad)
+    assert summary["train"] + summary["val"] == 18 + 1
+    used = data.image_names(np.concatenate([data.splits.train, data.splits.val]))
+    assert not {name.split("/")[1] for name in used} & set(bad)
+
+
+def test_bad_files_are_named_again_from_the_cache_and_forgiven_when_they_are_repaired(make_folder, folder):
+    root = make_folder()
+    (root / "class0/late.png").symlink_to(root / "class9.png")
+    for _ in range(2):
+        with pytest.raises(DataError, match="broken link"):
+            folder(root)
+    # the link itself stays as it is: only what it leads to comes into being
+    Image.new("RGB", (9, 9)).save(root / "class9.png")
+    assert folder(root).summary()["skipped"] == 0
+
+
+def test_what_only_looks_bad_is_read(make_folder, folder, tmp_path):
+    root = make_folder()
+    first = root / "class0/000.png"
+    (root / "class0/really a png.jpg").write_bytes(first.read_bytes()[:-1] + first.read_bytes()[-1:])
+    Image.new("RGB", (1, 1)).save(root / "class0/one pixel.PNG")
+    Image.new("RGB", (1, 4000)).save(root / "class0/needle.png")
+    (root / "class0/notes.txt").write_text("no image, and not named like one")
+    (root / "class0/.hidden.jpg").write_text("what macOS leaves beside images")
+    deeper = root / "class0/2024/June"
+    deeper.mkdir(parents=True)
+    Image.new("RGB", (5, 5)).save(deeper / "日本 ñ.png")
+    Image.new("L", (5, 6)).save(os.fsencode(deeper) + b"/latin-\xe9.png")
+    (root / "class0/2024/again").symlink_to(root / "class0")  # a circle
+    os.mkfifo(root / "class0/pipe.jpg")
+    data = folder(root)
+    names = data.image_names(range(len(data.index)))
+    assert len(names) == 18 + 5
+    assert "class0/2024/June/日本 ñ.png" in names
+    assert "class0/2024/June/latin-\\xe9.png" in names
+    "".join(names).encode()  # every name can be written to a UTF-8 file
+
+
+def test_a_linked_folder_is_read_like_any_other(make_folder, folder, tmp_path):
+    root, elsewhere = make_folder(), make_folder((3,), below="elsewhere", seed=9)
+    (root / "class3").symlink_to(elsewhere / "class0")
+    assert folder(root).classes == ["class0", "class1", "class2", "class3"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_permissions(make_folder, folder):
+    root = make_folder()
+    (root / "class1/000.png").chmod(0)
+    with pytest.raises(DataError, match="permission denied"):
+        folder(root)
+
+
+def test_permission_denied_is_a_reason():
+    assert "permission denied" in reader.reason(PermissionError(13, "Permission denied"), b"")
+
+
+def test_a_class_of_which_nothing_is_left_is_named(make_folder, folder):
+    root = make_folder((4, 4, 1))
+    (root / "class2/000.png").write_bytes(b"")
+    with pytest.raises(DataError, match="class2"):
+        folder(root, on_bad_image="skip")
+
+
+def test_a_decoder_that_crashes_costs_one_image(make_folder, folder, monkeypatch, tmp_path):
+    """The processes that decode are killed by one image, as by a decoder's bug; all others are read."""
+    root = make_folder((40, 40))
+    (root / "class0/013.png").write_bytes(b"deadly")
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from PIL import Image\n"
+        "opened = Image.open\n"
+        "def open(file, *rest, **more):\n"
+        "    if file.read(6) == b'deadly':\n"
+        f"        os.kill(os.getpid(), {int(signal.SIGSEGV)})\n"
+        "    file.seek(0)\n"
+        "    return opened(file, *rest, **more)\n"
+        "Image.open = open\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr("visionlab.data.building.SMALL", 0)
+    with pytest.raises(DataError, match=r"1 of 80 images cannot be read:\n.*013\.png \(the decoder crashes on it\)"):
+        folder(root, workers=2)
+    assert folder(root, on_bad_image="skip").summary()["skipped"] == 1

@@ -1,0 +1,153 @@
+"""Which images a folder or a table holds, and which classes they make."""
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from visionlab.data import files
+from visionlab.data.files import class_folders
+from visionlab.data.index import Split
+from visionlab.data.listing import listed
+from visionlab.errors import DataError
+
+
+def test_class_folders(make_folder):
+    index = class_folders(make_folder((2, 3)))
+    assert index.classes == ["class0", "class1"]
+    assert index.names[0] == "class0/000.png"
+    assert index.labels.tolist() == [0, 0, 1, 1, 1]
+    assert set(index.splits) == {Split.FREE}
+
+
+def test_order_is_of_names_whatever_the_file_system_says(make_folder, monkeypatch):
+    root = make_folder((5, 5))
+    straight = class_folders(root)
+
+    class Reversed:
+        def __init__(self, path):
+            self.entries = sorted(real(path), key=lambda entry: entry.name, reverse=True)
+
+        def __enter__(self):
+            return iter(self.entries)
+
+        def __exit__(self, *_):
+            pass
+
+    real = files.os.scandir
+    monkeypatch.setattr(files.os, "scandir", Reversed)
+    backwards = class_folders(root)
+    assert backwards.names == straight.names == sorted(straight.names)
+    assert (backwards.labels == straight.labels).all()
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Training", "Validation", "Testing"), ("train", "valid", "test")]
+)
+def test_split_folders(make_folder, names):
+    for seed, (name, count) in enumerate(zip(names, (3, 1, 2), strict=True)):
+        make_folder((count, count), below=f"images/{name}", seed=seed)
+    index = class_folders(make_folder((), below="images"))
+    assert index.classes == ["class0", "class1"]
+    assert [(index.splits == split).sum() for split in (Split.TRAIN, Split.VAL, Split.TEST)] == [6, 2, 4]
+
+
+def test_a_train_is_also_a_vehicle(make_folder):
+    root = make_folder((2, 2))
+    (root / "class0").rename(root / "train")
+    (root / "class1").rename(root / "test")
+    assert class_folders(root).classes == ["test", "train"]
+
+
+def test_a_class_without_training_images_is_named(make_folder):
+    make_folder((3, 3), below="images/train")
+    make_folder((1, 1, 1), below="images/test", seed=1)
+    with pytest.raises(DataError, match="none to train on: class2"):
+        class_folders(make_folder((), below="images"))
+
+
+def test_folders_without_images_make_no_class(make_folder):
+    root = make_folder((2, 2))
+    (root / "class7").mkdir()
+    index = class_folders(root)
+    assert index.classes == ["class0", "class1"]
+    assert index.empty == ("class7",)
+
+
+def test_a_thousand_classes(make_folder):
+    index = class_folders(make_folder([1] * 1000, size=(1, 1)))
+    assert len(index.classes) == 1000
+
+
+def test_errors_say_what_is_there_instead(make_folder, tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        class_folders(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="not a folder"):
+        class_folders(tmp_path / "file")
+    with pytest.raises(DataError, match="no files at all"):
+        class_folders(make_folder((0, 0)))
+    phone = tmp_path / "phone/cats"
+    phone.mkdir(parents=True)
+    (phone / "IMG_1.HEIC").write_text("")
+    with pytest.raises(DataError, match=r"1 \.heic"):
+        class_folders(phone.parent)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    Image.new("RGB", (2, 2)).save(flat / "a.png")
+    with pytest.raises(DataError, match="no class folders"):
+        class_folders(flat)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_of_paths(make_folder, delimiter):
+    root = make_folder((3, 3))
+    rows = [("path", "label", "split"), ("class0/000.png", "cat", "train"), ("class0/001.png", "dog", ""),
+            ("class1/000.png", "cat", "test"), ("class1/001.png", "dog", "val"),
+            ("gone.png", "dog", "train")]  # fmt: skip
+    table = root / "list.csv"
+    table.write_text("\n".join(delimiter.join(row) for row in rows), encoding="utf-8-sig")
+    index = listed(root, table)
+    assert index.classes == ["cat", "dog"]
+    assert dict(zip(index.names, index.labels.tolist(), strict=True))["class0/001.png"] == 1
+    assert index.splits.tolist() == [Split.TRAIN, Split.FREE, Split.TEST, Split.VAL, Split.TRAIN]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.png,cat\n", "no column 'path'"),
+        ("path,label\na.png,\n", "line 2"),
+        ("path,label,split\na.png,cat,dev\n", "the split 'dev' is unknown"),
+        ("path,label\na.png,cat\na.png,dog\n", "listed twice"),
+        ("", "no column"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        listed(tmp_path, tmp_path / "list.csv")
+
+
+def test_a_missing_file_of_a_table_is_a_bad_image(make_folder, folder):
+    root = make_folder((3, 3))
+    lines = ["path,label", *(f"class{i}/00{j}.png,{i}" for i in (0, 1) for j in range(3)), "gone.png,1"]
+    (root / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"gone\.png \(cannot be opened"):
+        folder(root, csv="list.csv")
+    assert folder(root, csv="list.csv", on_bad_image="skip").summary()["skipped"] == 1
+
+
+def test_unlistable_folder(make_folder, monkeypatch):
+    root = make_folder((2, 2))
+    real = files.os.scandir
+
+    def scandir(path):
+        if str(path).endswith("class1"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(files.os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"cannot list the folder .*class1: Permission denied"):
+        class_folders(root)
+    shutil.rmtree(root)

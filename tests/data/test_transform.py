@@ -1,0 +1,116 @@
+"""What can be read is read rightly: upright, in RGB, at the size asked for."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import CenterCrop, Compose, Resize
+
+from visionlab.data.transform import Transform, decode
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def rgb(noise):
+    return Image.fromarray(noise(1, 40, 60))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG"])
+def test_formats_keep_the_picture(kind, rgb):
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    read = np.asarray(decode(encoded(rgb, kind, **options))).astype(int)
+    assert np.abs(read - np.asarray(rgb)).mean() < {"JPEG": 3, "GIF": 12}.get(kind, 1e-9)
+
+
+def test_exif_rotation_is_undone(rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rows are columns
+    for kind in ("JPEG", "PNG", "TIFF", "WEBP"):
+        read = decode(encoded(rgb, kind, exif=exif))
+        assert read.size == (40, 60), kind
+        upright = np.asarray(rgb.transpose(Image.Transpose.ROTATE_270)).astype(int)
+        assert np.abs(np.asarray(read) - upright).mean() < 6, kind
+
+
+def test_cmyk_and_grey(rgb):
+    assert np.abs(np.asarray(decode(encoded(rgb.convert("CMYK"), "TIFF"))).astype(int) - np.asarray(rgb)).mean() < 3
+    grey = decode(encoded(rgb.convert("L"), "PNG"))
+    assert grey.mode == "RGB"
+    assert (np.ptp(np.asarray(grey).astype(int), axis=2) == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_and_not_cut_off(kind):
+    ramp = np.linspace(0, 0xFFFF, 256).astype(np.uint16).reshape(16, 16)
+    read = np.asarray(decode(encoded(Image.fromarray(ramp), kind)))[..., 0].astype(int)
+    assert np.abs(read.ravel() - np.arange(256)).max() <= 1
+
+
+def test_transparent_becomes_white():
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    for image in (clear, Image.new("LA", (4, 4), (0, 0))):
+        assert (np.asarray(decode(encoded(image, "PNG"))) == 255).all()
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([0, 0, 255] * 256)
+    assert (np.asarray(decode(encoded(palette, "PNG", transparency=0))) == 255).all()
+    assert (np.asarray(decode(encoded(palette, "PNG")))[..., 2] == 255).all()
+    assert (np.asarray(decode(encoded(palette, "PNG")))[..., 0] == 0).all()
+    half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
+    assert abs(int(np.asarray(decode(encoded(half, "PNG")))[0, 0, 0]) - 127) <= 1
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "green")]
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        assert np.abs(np.asarray(decode(data)).astype(int) - np.asarray(frames[0])).max() < 4, kind
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (500, 333), (64, 64), (31, 500), (257, 256), (123, 457)])
+def test_crop_equals_the_peers_resize_and_centre_crop(size, noise):
+    image = Image.fromarray(noise(2, size[1], size[0]))
+    ours = Transform(size=(224, 224), resize="crop", crop_ratio=0.875)(image)
+    theirs = np.asarray(Compose([Resize(256), CenterCrop(224)])(image))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_crop_of_a_size_that_is_not_square(noise):
+    ours = Transform(size=(20, 40), resize="crop")(Image.fromarray(noise(3, 60, 60)))
+    assert ours.shape == (20, 40, 3)
+    theirs = np.asarray(Image.fromarray(noise(3, 60, 60)).resize((40, 40), Image.Resampling.BILINEAR))[10:30]
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(64, 64), (63, 65), (200, 100), (150, 150), (151, 149)])
+def test_none_equals_the_peers_centre_crop(size, noise):
+    image = Image.fromarray(noise(4, size[1], size[0]))
+    theirs = CenterCrop(150)(torch.from_numpy(np.array(image)).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(Transform(size=(150, 150), resize="none")(image), theirs)
+
+
+def test_pad_keeps_the_whole_image_and_its_aspect():
+    image = Image.new("RGB", (200, 100), "white")
+    padded = Transform(size=(50, 50), resize="pad")(image)
+    assert (padded[13:37] == 255).all()
+    assert (padded[:12] == 0).all()
+    assert (padded[38:] == 0).all()
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "none"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 999), (7, 3)])
+def test_tiny_and_thin_images_come_out_at_the_size(resize, size):
+    image = Image.new("RGB", size, "white")
+    assert Transform(size=(9, 5), resize=resize, crop_ratio=0.875)(image).shape == (9, 5, 3)
+
+
+def test_the_size_itself_is_not_resampled(noise):
+    image = Image.fromarray(noise(5, 32, 32))
+    for resize in ("stretch", "crop", "pad", "none"):
+        np.testing.assert_array_equal(Transform(size=(32, 32), resize=resize)(image), np.asarray(image))

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import classification_report
+
+from visionlab.reports.paired import each_pair, holm, mcnemar
+from visionlab.reports.reading import Predictions
+from visionlab.reports.statistics import calibration, class_scores, wilson
+
+
+@pytest.mark.parametrize(("correct", "total"), [(8, 10), (0, 10), (10, 10), (7123, 10000)])
+def test_wilson_agrees_with_scipy(correct, total):
+    theirs = binomtest(correct, total).proportion_ci(method="wilson")
+    assert wilson(correct, total) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_wilson_needs_images():
+    with pytest.raises(ValueError, match="at least one image"):
+        wilson(0, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_class_scores_agree_with_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    k = 6
+    target, predicted = rng.integers(0, k - 1, 200), rng.integers(0, k - 1, 200)
+    predicted[:3] = k - 1  # predicted, but never true
+    confusion = np.zeros((k, k), np.int64)
+    np.add.at(confusion, (target, predicted), 1)
+    theirs = classification_report(target, predicted, labels=range(k), output_dict=True, zero_division=0)
+    ours = class_scores(confusion)
+    for i in range(k):
+        mine = (ours.precision[i], ours.recall[i], ours.f1[i], ours.support[i])
+        assert mine == pytest.approx(tuple(theirs[str(i)].values()))
+    assert ours.macro == pytest.approx(tuple(theirs["macro avg"].values())[:3])
+    assert ours.weighted == pytest.approx(tuple(theirs["weighted avg"].values())[:3])
+    assert ours.accuracy == pytest.approx((target == predicted).mean())
+
+
+def test_calibration_by_hand():
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55, np.nan])
+    correct = np.array([True, True, True, False, True, False, True])
+    found = calibration(confidence, correct, bins=10)
+    assert found.counts.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]
+    assert found.accuracy[9] == 0.75
+    assert found.confidence[5] == pytest.approx(0.55)
+    assert np.isnan(found.accuracy[0])
+    assert found.ece == pytest.approx((4 * 0.2 + 2 * 0.05) / 6)
+
+
+def test_a_confidence_of_exactly_one_and_zero_lies_in_the_outer_bins():
+    found = calibration(np.array([1.0, 0.0]), np.array([True, False]), bins=4)
+    assert found.counts.tolist() == [1, 0, 0, 1]
+
+
+def test_mcnemar_mid_p_of_the_paper():
+    # Fagerland et al. 2013, table 2: 1 and 7 discordant pairs have p = 0.039; and equal counts say nothing.
+    assert mcnemar(np.array([1, 7, 4]), np.array([7, 1, 4])) == pytest.approx([0.0390625, 0.0390625, 1.0])
+
+
+def test_holm_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def predictions(images, right):
+    names = [f"{i}.jpg" for i in images]
+    return Predictions("test", names, ["a"] * len(names), ["a"] * len(names), np.ones(len(names)), np.array(right, bool))
+
+
+def test_a_pair_is_compared_image_by_image_in_whatever_order():
+    a = predictions([0, 1, 2, 3], [1, 1, 1, 0])
+    b = predictions([3, 2, 1, 0], [1, 0, 0, 1])  # right on 3 and 0
+    (found,) = each_pair(["A", "B"], [a, b])
+    assert (found.only_a, found.only_b, found.images) == (2, 1, 4)
+    assert found.difference == 0.25
+    assert found.better is None
+
+
+def test_a_clear_difference_names_the_better_run():
+    rng = np.random.default_rng(0)
+    good, bad = rng.random(500) < 0.9, rng.random(500) < 0.6
+    (found,) = each_pair(["bad", "good"], [predictions(range(500), bad), predictions(range(500), good)])
+    assert found.better == "good"
+    low, high = found.interval
+    assert low < bad.mean() - good.mean() < high < 0

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+
+def test_every_combination_is_trained_once_and_the_winner_alone_is_tested(sweeping, capsys):
+    assert sweeping.command("optimizer.lr=1e-3,1e-2", "data.batch_size=128,256") == 0
+
+    assert len(sweeping.runs) == 4
+    assert sweeping.statuses() == ["completed"] * 4
+    (sweep,) = sweeping.sweeps
+    tested = [name for name, result in sweeping.runs.items() if "test/acc" in result["metrics"]]
+    assert [f"../../{name}" for name in tested] == sweep["best"]["dirs"]
+    best = max(run["value"] for run in sweep["runs"])
+    assert sweep["best"]["value"] == best
+    assert not list(sweeping.outputs.glob("multirun.yaml"))
+    printed = capsys.readouterr().out
+    assert sweep["best"]["command"] in printed.replace("\n", "")
+
+
+def test_the_same_command_with_more_values_trains_only_those(sweeping, capsys):
+    sweeping.command("optimizer.lr=1e-3,1e-2")
+    before = {name: result["started"] for name, result in sweeping.runs.items()}
+    capsys.readouterr()
+
+    assert sweeping.command("optimizer.lr=0.01,0.001,0.1") == 0
+
+    assert "2 of 3 trials were remembered" in capsys.readouterr().out
+    assert {name: result["started"] for name, result in sweeping.runs.items() if name in before} == before
+    assert len(sweeping.runs) == 3
+    assert len(sweeping.sweeps) == 1
+
+
+def test_a_failing_trial_ends_neither_the_others_nor_silently(sweeping, capsys):
+    # A learning rate of 1e30 makes the loss NaN in the first epoch.
+    assert sweeping.command("optimizer=sgd", "optimizer.lr=1e30,1e-2") == 1
+
+    assert sweeping.statuses() == ["failed", "completed"]
+    (sweep,) = sweeping.sweeps
+    assert "NaN" in sweep["runs"][0]["error"]
+    assert "1 of 2 trials failed" in capsys.readouterr().out
+
+
+def test_a_failed_trial_is_tried_again_only_when_asked(sweeping):
+    sweeping.command("optimizer=sgd", "optimizer.lr=1e30,1e-2")
+    (failed,) = (name for name, result in sweeping.runs.items() if result["status"] == "failed")
+    stamp = (sweeping.outputs / failed / "result.json").stat().st_mtime_ns
+
+    assert sweeping.command("optimizer=sgd", "optimizer.lr=1e30,1e-2") == 1
+    assert (sweeping.outputs / failed / "result.json").stat().st_mtime_ns == stamp
+    assert sweeping.command("optimizer=sgd", "optimizer.lr=1e30,1e-2", "sweep.retry_failed=true") == 1
+    assert (sweeping.outputs / failed / "result.json").stat().st_mtime_ns > stamp
+
+
+@pytest.mark.parametrize("wrong", ["data.batch_size=16,0", "model=simple_cnn,simple_cmm", "optimizer.lrr=1,2"])
+def test_every_combination_is_checked_before_the_first_trains(sweeping, capsys, wrong):
+    assert sweeping.command(wrong, "seed=1,2") == 2
+
+    assert not sweeping.runs
+    assert "do:" in capsys.readouterr().err
+
+
+def test_duplicates_by_identity_are_trained_once(sweeping):
+    assert sweeping.command("optimizer.lr=1e-3,0.001,1e-2") == 0
+    assert len(sweeping.runs) == 2
+
+
+def test_killed_and_continued_it_ends_as_if_it_had_not_been(sweeping, tmp_path):
+    arguments = ("optimizer.lr=1e-3,3e-3,1e-2", "data.batch_size=128")
+    for seconds in (0.4, 0.9):
+        sweeping.kill_after(seconds, *arguments)
+    assert sweeping.command(*arguments) == 0
+    assert sweeping.statuses() == ["completed"] * 3
+    assert len(sweeping.runs) == 3
+
+    undisturbed = type(sweeping)(tmp_path / "undisturbed")
+    undisturbed.command(*arguments)
+    for name, result in undisturbed.runs.items():
+        assert sweeping.runs[name]["metrics"] == result["metrics"]
+    assert json.dumps(undisturbed.sweeps[0]["best"]["value"]) == json.dumps(sweeping.sweeps[0]["best"]["value"])
