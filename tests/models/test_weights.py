@@ -88,8 +88,8 @@ def test_offline_the_error_names_file_folder_and_address(build, hub):
 def test_offline_timm_names_the_cache(build, hub, monkeypatch):
     pytest.importorskip("timm")
     network = build("timm", "model.name=mobilenetv3_small_050")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(hub))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no retries
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
     with pytest.raises(WeightsError, match=r"timm/mobilenetv3_small_050\.lamb_in1k"):
         load(network, "imagenet", "mobilenetv3_small_050")
 

@@ -22,10 +22,10 @@ def supply(factory: Factory, *args: Any, **offers: Any) -> Any:
     Raises:
         ConfigError: The config gives an argument that the factory does not have, or leaves one out that nobody offers.
     """
+    check(factory)
     names = _parameters(factory)
     given = factory.keywords if isinstance(factory, functools.partial) else {}
     offered = {name: value for name, value in offers.items() if name in names and name not in given}
-    check(factory)
     try:
         inspect.signature(factory).bind(*args, **offered)
     except TypeError as error:

@@ -41,6 +41,10 @@ class GradualUnfreezing(Callback):
                 remedy="Use one device, or model.freeze with one run that goes on from another (model.weights=<run>).",
             )
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Free the layers that are due in an epoch that is resumed in its middle, which has no start."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Free the layers that are due in this epoch; the classifier then holds the frozen BatchNorms."""
         network = cast(nn.Module, pl_module.network)
