@@ -7,12 +7,20 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from visionlab.reports import run_page
+from visionlab.reports.reading import Reading
+
 
 def write_csv(path, head, rows):
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)
+
+
+def written(directory):
+    """Write a run's page without the PNG files, whose drawing takes most of the time, and return its path."""
+    return run_page.build(Reading(directory), lambda name, chart: None).write(directory / "report.html")
 
 
 def make_run(
@@ -76,7 +84,9 @@ def make_run(
     head = ["split", "image", "target", "predicted", "confidence", "correct", "target_probability"]
     write_csv(directory / "predictions.csv", head, lines)
     write_csv(
-        directory / "confusion.csv", ["target", *classes], [[c, *row] for c, row in zip(classes, confusion.tolist())]
+        directory / "confusion.csv",
+        ["target", *classes],
+        [[c, *row] for c, row in zip(classes, confusion.tolist(), strict=True)],
     )
 
     e = np.arange(epochs)
@@ -121,8 +131,11 @@ def make_run(
         ]
     ).astype(np.uint8)
     np.savez(directory / "samples.npz", images=pictures, rows=np.array(some + wrong))
-    layers = [["0.conv", "Conv2d", "[1, 32, 32, 32]", 896, "True", 1769472], ["0.relu", "ReLU", "[1, 32, 32, 32]", 0, "True", 0],
-              ["head", "Linear", f"[1, {k}]", 512 * k + k, "True", 1024 * k]]  # fmt: skip
+    layers = [
+        ["0.conv", "Conv2d", "[1, 32, 32, 32]", 896, "True", 1769472],
+        ["0.relu", "ReLU", "[1, 32, 32, 32]", 0, "True", 0],
+        ["head", "Linear", f"[1, {k}]", 512 * k + k, "True", 1024 * k],
+    ]
     write_csv(directory / "layers.csv", ["layer", "type", "output_shape", "parameters", "trainable", "flops"], layers)
     whole = {
         "seed": seed,
@@ -183,7 +196,8 @@ def make_run(
 def make_sweep(root: Path, *, trials=12, epochs=6, continuous=False, failed=1, head=None):
     """Write a sweep directory `root`/sweeps/lr and its runs beside it.
 
-    Either a grid or, with `continuous`, random search; the last `failed` trials failed; `head` replaces keys of sweep.json.
+    Either a grid or, with `continuous`, a random search; the last `failed` trials failed; `head` replaces keys of
+    sweep.json.
     """
     rng = np.random.default_rng(5)
     runs = []

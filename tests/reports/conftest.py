@@ -1,6 +1,7 @@
 """Run directories for the reports, made up of seeded numbers."""
 
 import pytest
+
 from fabricate import make_run, make_sweep
 
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fabricate import make_run
 from PIL import Image
-from reading_html import read
 
+from fabricate import make_run, written
+from reading_html import read
 from visionlab.reports import run_page
 from visionlab.reports.statistics import wilson
 
@@ -31,7 +31,7 @@ def written_percent(value):
 
 @pytest.fixture
 def page(run_dir):
-    return read(run_page.write(run_dir))
+    return read(written(run_dir))
 
 
 def result_of(directory):
@@ -125,7 +125,8 @@ def test_the_page_needs_nothing_beside_itself(page):
     assert page.external == []
 
 
-def test_every_figure_lies_there_as_png_and_svg(run_dir, page):
+def test_every_figure_lies_there_as_png_and_svg(run_dir):
+    run_page.write(run_dir)
     folder = run_dir / "figures"
     assert {path.stem for path in folder.glob("*.svg")} == FIGURES
     assert {path.stem for path in folder.glob("*.png")} == FIGURES | {"samples", "mistakes"}
@@ -140,7 +141,7 @@ def test_every_figure_lies_there_as_png_and_svg(run_dir, page):
 
 
 def test_without_a_test_split_the_page_says_so(tmp_path):
-    page = read(run_page.write(make_run(tmp_path / "run", test=0)))
+    page = read(written(make_run(tmp_path / "run", test=0)))
     assert "Test accuracy" not in page.tiles
     assert "These are validation figures." in page.text
     assert page.tables["classification-report"][-1][-1] == "60"
@@ -169,7 +170,7 @@ def test_an_unfinished_run_says_why_and_shows_what_it_has(tmp_path, status, said
     directory = make_run(tmp_path / "run", status=status, result={"error": "out of memory <now>", "metrics": {}})
     for name in ("predictions.csv", "confusion.csv", "samples.npz"):
         (directory / name).unlink()
-    page = read(run_page.write(directory))
+    page = read(written(directory))
     assert said in page.text
     assert len(page.tables["epochs"]) == 9
 
@@ -184,7 +185,7 @@ def test_a_run_that_failed_at_once_has_a_page(tmp_path):
 
 
 def test_101_classes_stay_small_and_readable(many_classes):
-    path = run_page.write(many_classes)
+    path = written(many_classes)
     assert path.stat().st_size < 5e6
     page = read(path)
     assert len(page.tables["classification-report"]) == 1 + 101 + 3
@@ -195,7 +196,7 @@ def test_101_classes_stay_small_and_readable(many_classes):
 
 
 def test_two_classes(tmp_path):
-    page = read(run_page.write(make_run(tmp_path / "run", classes=["yes", "no"])))
+    page = read(written(make_run(tmp_path / "run", classes=["yes", "no"])))
     assert [cells[0] for cells in page.tables["classification-report"][1:3]] == ["yes", "no"]
 
 

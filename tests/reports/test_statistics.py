@@ -64,7 +64,9 @@ def test_holm_by_hand():
 
 def predictions(images, right):
     names = [f"{i}.jpg" for i in images]
-    return Predictions("test", names, ["a"] * len(names), ["a"] * len(names), np.ones(len(names)), np.array(right, bool))
+    return Predictions(
+        "test", names, ["a"] * len(names), ["a"] * len(names), np.ones(len(names)), np.array(right, bool)
+    )
 
 
 def test_a_pair_is_compared_image_by_image_in_whatever_order():

@@ -164,7 +164,8 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
     obvious = len({(entry.data, entry.model) for entry in entries}) == len(groups)  # the model's name says it all
     for place, members in enumerate(groups.values()):
         for entry in members:
-            told = [f"{short[key]}={_short(entry.settings.get(key))}" for key in ([] if obvious else columns)]
+            said = [key for key in columns if key in entry.settings and not obvious]
+            told = [f"{short[key]}={_short(entry.settings[key])}" for key in said]
             if entry.overrides and (len(told) > 3 or not entry.settings):
                 told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
             parts = [entry.data] if several_data else []

@@ -55,7 +55,7 @@ class _Reader(HTMLParser):
 
 
 def read(path):
-    """Return a page with `tables` by id, `tiles` (value, line below), `pairs`, all `text`, `tags` and `external` links."""
+    """Return a page's `tables` by id, `tiles` (value, line below), `pairs`, all `text`, `tags` and `external` links."""
     reader = _Reader()
     reader.feed(path.read_text(encoding="utf-8"))
     reader.text = "".join(reader.text).replace("\u00a0", " ")

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from visionlab.reports.importance import importance
+
+
+def grid(function):
+    return [
+        ({"lr": lr, "model": model, "idle": idle}, function(lr, model))
+        for lr in (0.1, 0.01, 0.001)
+        for model in ("a", "b")
+        for idle in (1, 2)
+    ]
+
+
+def test_the_share_of_an_additive_grid_is_exact():
+    # lr varies the metric by 0, 1, 2 and the model by 0, 1: variances 2/3 and 1/4 of 11/12.
+    trials = grid(lambda lr, model: {0.1: 0, 0.01: 1, 0.001: 2}[lr] + (model == "b"))
+    found = importance(trials, ["lr", "model", "idle"])
+    assert list(found.shares) == ["lr", "model", "idle"]
+    assert found.shares["lr"] == pytest.approx(8 / 11, abs=0.08)  # less what chance would give
+    assert found.shares["idle"] == 0
+    assert "means of trials" in found.method
+
+
+def test_a_random_search_is_judged_by_a_forest():
+    pytest.importorskip("optuna")
+    rng = np.random.default_rng(0)
+    trials = []
+    for _ in range(40):
+        values = {
+            "lr": float(10 ** rng.uniform(-4, -1)),
+            "idle": float(rng.random()),
+            "word": str(rng.choice(["x", "y"])),
+        }
+        trials.append((values, -abs(np.log10(values["lr"]) + 2)))
+    found = importance(trials, ["lr", "idle", "word"])
+    assert "fANOVA" in found.method
+    assert found.shares["lr"] > 0.8
+
+
+def test_too_little_to_tell_says_nothing():
+    assert importance(grid(lambda lr, model: 0.5), ["lr"]) is None
+    assert importance([({"lr": 1}, 0.1), ({"lr": 2}, 0.2), ({"lr": 3}, float("nan"))], ["lr"]) is None
+    assert importance(grid(lambda lr, model: lr), ["elsewhere"]) is None

@@ -1,0 +1,145 @@
+import json
+
+import pytest
+
+from fabricate import make_run, make_sweep
+from reading_html import read
+from visionlab.errors import RunError
+from visionlab.reports import sweep_page
+
+
+def runs_of(sweep):
+    listed = json.loads((sweep / "sweep.json").read_text())["runs"]
+    return [(row, json.loads((sweep / row["dir"] / "result.json").read_text())) for row in listed]
+
+
+def best_of(sweep):
+    done = [(row, result) for row, result in runs_of(sweep) if row["status"] == "completed"]
+    return max(done, key=lambda pair: pair[1]["metrics"]["val/acc"])
+
+
+def test_the_best_trial_and_its_command(tmp_path):
+    sweep = make_sweep(tmp_path)
+    page = read(sweep_page.write(sweep))
+    row, result = best_of(sweep)
+    value, below = page.tiles["Best val/acc"]
+    assert value == f"{100 * result['metrics']['val/acc']:.2f} %"
+    assert below.endswith("n = 400")
+    assert f"optimizer.lr={row['overrides']['optimizer.lr']}" in page.text
+    assert "python -m visionlab.train data=made_up" in page.text
+    assert page.tiles["Trials"] == ("11 of 12", "completed, 1 failed")
+
+
+def test_every_trial_stands_in_the_table_best_first(tmp_path):
+    sweep = make_sweep(tmp_path)
+    head, *body = read(sweep_page.write(sweep)).tables["trials-lr"]
+    assert head[:5] == ["trial", "lr", "optimizer", "dropout", "val/acc"]
+    listed = {row["trial"]: (row, result) for row, result in runs_of(sweep)}
+    assert sorted(int(cells[0]) for cells in body) == list(range(12))
+    for cells in body:
+        row, result = listed[int(cells[0])]
+        assert float(cells[1]) == row["overrides"]["optimizer.lr"]
+        assert cells[-1] == row["status"]
+        if row["status"] == "completed":
+            assert cells[4] == f"{100 * result['metrics']['val/acc']:.2f} %"
+    values = [float(cells[4].split()[0]) for cells in body if cells[-1] == "completed"]
+    assert values == sorted(values, reverse=True)
+
+
+def test_failed_trials_say_why_even_without_a_directory(tmp_path):
+    sweep = make_sweep(tmp_path)
+    content = json.loads((sweep / "sweep.json").read_text())
+    lost = {
+        "dir": "../../gone",
+        "trial": 12,
+        "overrides": {"optimizer.lr": 9},
+        "status": "failed",
+        "error": "no <such> net",
+    }
+    (sweep / "sweep.json").write_text(json.dumps(content | {"runs": [*content["runs"], lost]}))
+    page = read(sweep_page.write(sweep))
+    why = {cells[0]: cells[3] for cells in page.tables["failures"][1:]}
+    assert why == {"11": "The loss became NaN at step 12", "12": "no <such> net"}
+    assert page.tables["trials-lr"][0][1:4] == ["lr", "optimizer", "dropout"]
+
+
+def test_importance_and_coordinates(tmp_path):
+    sweep = make_sweep(tmp_path)
+    page = read(sweep_page.write(sweep))
+    assert "Importance for val/acc" in page.text
+    lines = [found for tag, found in page.tags if found.get("class") == "trial"]
+    assert len(lines) == 11
+    assert all(found["data-at"].count(",") == 3 for found in lines)
+
+
+def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
+    runs = []
+    for trial, (lr, skills) in enumerate({0.1: (0.9, 0.5), 0.01: (0.75, 0.8)}.items()):
+        for seed, skill in enumerate(skills):
+            directory = make_run(tmp_path / f"run-{trial}-{seed}", test=0, val=300, seed=10 * trial + seed, skill=skill)
+            overrides = {"optimizer.lr": lr, "seed": seed}
+            runs.append(
+                {"dir": f"../../{directory.name}", "trial": trial, "overrides": overrides, "status": "completed"}
+            )
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    content = {
+        "name": "s",
+        "objectives": {"val/acc": "max"},
+        "swept": ["optimizer.lr"],
+        "replicates": ["seed"],
+        "runs": runs,
+    }
+    (folder / "sweep.json").write_text(json.dumps(content))
+    page = read(sweep_page.write(folder))
+    head, first, _ = page.tables["trials-s"]
+    shown = dict(zip(head, first, strict=True))
+    values = [result["metrics"]["val/acc"] for row, result in runs_of(folder) if row["trial"] == 1]
+    assert shown["lr"] == "0.01"
+    assert shown["val/acc"] == f"{100 * sum(values) / 2:.2f} %"
+    assert shown["runs"] == "2"
+    assert page.tiles["Best val/acc"][1].endswith("mean of 2 runs")
+
+
+def test_the_test_split_is_shown_for_the_winner_only(tmp_path):
+    """A trial that was tested earlier, on its own, must not tempt anyone to choose by it."""
+    sweep = make_sweep(tmp_path)
+    winner = best_of(sweep)[0]
+    for row, result in runs_of(sweep):
+        result["metrics"]["test/acc"] = 0.5432
+        (sweep / row["dir"] / "result.json").write_text(json.dumps(result))
+    assert "54.32 %" not in read(sweep_page.write(sweep)).text
+    content = json.loads((sweep / "sweep.json").read_text())
+    content["tested"] = [winner["dir"].rpartition("/")[2]]
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    page = read(sweep_page.write(sweep))
+    assert page.tiles["Its test accuracy"][0] == "54.32 %"
+    shown = [cells for cells in page.tables["trials-lr"][1:] if "54.32 %" in cells]
+    assert [int(cells[0]) for cells in shown] == [winner["trial"]]
+
+
+def test_several_objectives_have_a_front(tmp_path):
+    sweep = make_sweep(tmp_path, failed=0, head={"objectives": {"val/acc": "max", "seconds": "min"}})
+    page = read(sweep_page.write(sweep))
+    figures = {row["trial"]: (r["metrics"]["val/acc"], -r["seconds"]["fit"]) for row, r in runs_of(sweep)}
+    best = {
+        trial
+        for trial, mine in figures.items()
+        if not any(
+            all(a >= b for a, b in zip(other, mine, strict=True)) and other != mine for other in figures.values()
+        )
+    }
+    assert {int(cells[0]) for cells in page.tables["front-lr"][1:]} == best
+    assert len(best) > 1
+
+
+def test_60_trials_stay_small(large_sweep):
+    path = sweep_page.write(large_sweep)
+    assert path.stat().st_size < 5e6
+    assert len(read(path).tables["trials-lr"]) == 61
+
+
+def test_a_torn_list_of_runs_is_an_error_with_a_remedy(tmp_path):
+    (tmp_path / "sweep.json").write_text('{"runs": [')
+    with pytest.raises(RunError, match="same sweep command"):
+        sweep_page.write(tmp_path)

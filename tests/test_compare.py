@@ -1,0 +1,140 @@
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+import visionlab
+from fabricate import make_run, make_sweep
+from reading_html import read
+from visionlab.compare import compare, main
+from visionlab.errors import RunError
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Two networks, the better of them with two seeds, tested on the same images."""
+    runs = []
+    for model, seed, skill, lr in (("net_a", 0, 0.85, 0.1), ("net_a", 1, 0.86, 0.1), ("net_b", 0, 0.6, 0.01)):
+        runs.append(
+            make_run(
+                tmp_path / f"set-{model}-{seed}",
+                test=600,
+                seed=len(runs),
+                skill=skill,
+                config={"model.name": model, "seed": seed, "optimizer.lr": lr},
+                result={
+                    "seed": seed,
+                    "model": {"name": model, "parameters": 1000 + len(runs), "flops": 5, "trainable_parameters": 10},
+                    "reference": {"test/acc": 0.5, "source": "a report"} if model == "net_b" else None,
+                },
+            )
+        )
+    return runs
+
+
+def result(directory):
+    return json.loads((directory / "result.json").read_text())
+
+
+def test_rows_and_csv_agree_with_the_results(three, tmp_path):
+    found = compare(*three, out=tmp_path / "out")
+    assert found.metric == "test/acc"
+    assert [row["run"] for row in found.rows] == ["net_a seed 0", "net_a seed 1", "net_b"]
+    for row, directory in zip(found.rows, three, strict=True):
+        theirs = result(directory)
+        assert row["directory"] == str(directory)
+        assert row["parameters"] == theirs["model"]["parameters"]
+        assert row["fit_seconds"] == theirs["seconds"]["fit"]
+        assert row["reported test/acc"] == (theirs["reference"] or {}).get("test/acc")
+        for name, value in theirs["metrics"].items():
+            assert row[name] == value
+    assert [row["optimizer.lr"] for row in found.rows] == [0.1, 0.1, 0.01]
+    assert "data.batch_size" not in found.rows[0], "only settings that differ are columns"
+    with found.csv.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["test/acc"]) for row in table] == [row["test/acc"] for row in found.rows]
+
+
+def test_the_page_says_who_is_really_better_and_who_is_not(three, tmp_path):
+    page = compare(*three, out=tmp_path / "out").page.read_text()
+    assert "is really better than net_b" in page
+    assert "that difference can be chance" in page
+
+
+def test_the_table_of_runs_agrees_with_the_results(three, tmp_path):
+    head, *body = read(compare(*three, out=tmp_path / "out").page).tables["runs"]
+    accuracies = sorted((result(directory)["metrics"]["test/acc"] for directory in three), reverse=True)
+    assert [cells[head.index("test/acc")] for cells in body] == [f"{100 * v:.2f} %" for v in accuracies]
+    assert body[-1][head.index("reported test/acc")] == "50.00 %"
+
+
+def test_runs_on_other_images_are_not_tested_against_each_other(tmp_path):
+    a = make_run(tmp_path / "a", test=300, data_seed=1, config={"model.name": "x"}, skill=0.9)
+    b = make_run(tmp_path / "b", test=300, data_seed=2, config={"model.name": "y"}, skill=0.5)
+    found = compare(a, b, out=tmp_path / "out")
+    assert found.tests == []
+    assert "divided the images differently" in found.page.read_text()
+
+
+def test_repeated_experiments_have_mean_and_deviation(three, tmp_path):
+    page = compare(*three, out=tmp_path / "out").page.read_text()
+    first, second = (result(directory)["metrics"]["test/acc"] for directory in three[:2])
+    assert f"{50 * (first + second):.2f}" in page
+    assert f"± {100 * abs(first - second) / 2**0.5:.2f}" in page
+
+
+def test_a_folder_of_runs_and_a_sweep_are_opened_and_nothing_is_counted_twice(tmp_path):
+    sweep = make_sweep(tmp_path, trials=6)
+    found = compare(tmp_path, sweep, tmp_path / "made_up-tiny_cnn-0000000000", out=tmp_path / "out")
+    assert len(found.rows) == 6
+    assert "Sweep lr" in found.page.read_text()
+    assert [row["status"] for row in found.rows].count("failed") == 1
+    assert found.rows[-1]["error"] == "The loss became NaN at step 12"
+
+
+def test_a_sweep_alone_gets_its_page_in_its_own_directory(tmp_path):
+    sweep = make_sweep(tmp_path, trials=6)
+    found = compare(sweep)
+    assert found.page == sweep / "report.html"
+    assert len(found.csv.read_text().splitlines()) == 7
+
+
+def test_the_same_runs_are_written_to_the_same_place(three, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compare(*three).page == compare(*reversed(three)).page
+    assert compare(*three).page.parts[:2] == ("outputs", "comparisons")
+
+
+def test_the_module_is_the_function(three, tmp_path):
+    assert visionlab.compare(*three, out=tmp_path / "out").page.is_file()
+
+
+def test_what_is_missing_is_named_with_the_nearest_name(three, tmp_path):
+    with pytest.raises(RunError, match="did you mean 'set-net_b-0'"):
+        compare(tmp_path / "set-net_b-9")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="no run lies here"):
+        compare(tmp_path / "empty")
+    with pytest.raises(RunError, match="nothing to compare"):
+        compare()
+
+
+def test_the_command_prints_80_columns_and_where_the_page_lies(three, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    main([*map(str, three), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    told, places = printed.split(str(tmp_path / "out"), 1)
+    assert max(map(len, told.splitlines())) <= 80
+    assert "net_b" in told
+    assert f"{100 * result(three[2])['metrics']['test/acc']:.2f}" in told
+    assert "comparison.csv" in places
+
+
+def test_an_error_ends_with_code_2_and_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "visionlab.compare", str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no such directory" in done.stderr
+    assert "Traceback" not in done.stderr
