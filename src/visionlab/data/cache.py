@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,7 +50,7 @@ def build_once(folder: Path, size: int, *, opened: Callable[[Path], T | None], f
         with _locked(folder):
             if (found := opened(folder)) is not None:
                 return found
-            _sweep(folder.parent)
+            _sweep(folder)
             shutil.rmtree(folder, ignore_errors=True)
             require_room(folder.parent, size)
             log.info("preparing %s (%s MiB)", folder, f"{size / 2**20:,.0f}")
@@ -108,12 +108,12 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed builders left behind; the locks of those at work are held."""
-    for partial in folder.glob(f"*{PARTIAL}*"):
-        owner = folder / partial.name.split(PARTIAL)[0]
+def _sweep(held: Path) -> None:
+    """Remove what killed builders left beside `held`, whose lock this process has; others at work have theirs."""
+    for partial in held.parent.glob(f"*{PARTIAL}*"):
+        owner = held.parent / partial.name.split(PARTIAL)[0]
         try:
-            with FileLock(_lock_path(owner), timeout=0):
+            with nullcontext() if owner == held else FileLock(_lock_path(owner), timeout=0):
                 shutil.rmtree(partial, ignore_errors=True)
         except Timeout:
             continue
