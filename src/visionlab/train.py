@@ -65,7 +65,7 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
         test(asked, run)
         closing.finished(run)
         return run
-    if run.status not in ("running", "interrupted"):
+    if run.status not in ("running", "interrupted", "pruned"):
         run.clear()  # a failed attempt leaves nothing that this one may build on
     resume_from = _checkpoint(run)
     _note_overrides(run, overrides)
@@ -121,7 +121,8 @@ def job(config: DictConfig) -> float | None:
         run = train(list(hydra_config.overrides.task), config=config, directory=directory)
     finally:
         Run(directory).discard_if_unused()
-    value = run.result["metrics"].get(str(config.monitor))
+    # A rank other than 0 may be here before rank 0 has written the result.
+    value = run.result.get("metrics", {}).get(str(config.monitor))
     return None if value is None else float(value)
 
 

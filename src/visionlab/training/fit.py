@@ -13,7 +13,6 @@ from typing import Any
 import lightning
 from hydra.utils import instantiate
 from lightning import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -24,7 +23,7 @@ from visionlab.errors import UserError
 from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
 from visionlab.runs import Run
-from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome
+from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome, tensorboard
 from visionlab.training.checkpoints import Checkpoints
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.interruption import Interrupted, Interruption
@@ -96,7 +95,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             images_per_second=_median([row["images_per_second"] for row in rows]),
         )
         run_page.write(run.dir)
-        _log_hyperparameters(trainer.loggers, plain, metrics, config.monitor)
+        tensorboard.finish(trainer.loggers, run, plain, config.monitor)
 
 
 def test(config: DictConfig, run: Run) -> None:
@@ -219,8 +218,9 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         record("failed", error)
         raise
     except Exception as error:
-        record("failed", error)
-        if recorded:
+        status = getattr(error, "run_status", "failed")  # a sweep prunes a hopeless trial, or pauses it
+        record(status, error)
+        if recorded and status == "failed":
             run.update(traceback=traceback.format_exc())
         raise
 
@@ -233,21 +233,3 @@ def _evaluate(trainer: Any, classifier: ImageClassifier, data: ImageDataModule, 
 def _median(values: list[float]) -> float | None:
     ordered = sorted(values)
     return ordered[len(ordered) // 2] if ordered else None
-
-
-def _log_hyperparameters(loggers: Any, plain: dict[str, Any], metrics: dict[str, float], monitor: str) -> None:
-    """Fill TensorBoard's HParams tab: what was set, with what came of it."""
-    groups = ("data", "augment", "model", "loss", "optimizer", "scheduler", "trainer")
-    flat = {"seed": plain["seed"]} | {
-        f"{group}.{key}": value
-        for group in groups
-        for key, value in (plain[group] or {}).items()
-        if isinstance(value, int | float | str | bool) and key not in {"root", "cache_dir", "download", "workers"}
-    }
-    figures = {f"best/{name}": value for name, value in metrics.items() if name in (monitor, "val/loss", "test/acc")}
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(flat, figures)
-            logger.finalize("success")
-        else:
-            logger.log_hyperparams(flat)

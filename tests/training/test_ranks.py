@@ -1,0 +1,83 @@
+"""Two devices: one run directory, one config, every image once, and the figures of one device."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lightning import Callback
+
+import visionlab
+from visionlab.runs import Run
+
+# No BatchNorm and no dropout, and batches that divide: then two devices compute what one does.
+RUN = [
+    "data=synthetic", "data.images=400", "data.kinds=4", "data.image_size=8", "data.batch_size=40",
+    "data.val_fraction=0.1", "data.test_fraction=0.1", "model=simple_cnn", "model.network.filters=[4,8]",
+    "model.network.dense_units=16", "trainer.max_epochs=2", "trainer.accelerator=cpu", "logger=none",
+    "callbacks.progress.show=false", "augment=flip", "optimizer=sgd", "optimizer.lr=0.05",
+]  # fmt: skip
+TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+WITNESS = [f"+callbacks.witness._target_={Path(__file__).stem}.Witness", "+callbacks.witness.folder="]
+
+
+class Witness(Callback):
+    """Writes down, for each rank of each run, what it really trained with."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_start(self, trainer, pl_module):
+        seen = {"rank": trainer.global_rank, "lr": trainer.optimizers[0].param_groups[0]["lr"]}
+        place = self.folder / f"{seen['lr']:g}-{seen['rank']}.json"
+        assert not place.exists(), "this rank has trained this config before"
+        place.write_text(json.dumps(seen))
+
+
+def door(*arguments: str, launcher: tuple[str, ...] = ("-m", "visionlab.train")) -> None:
+    """Run the command line in a process of its own, with the witness importable in all its ranks."""
+    done = subprocess.run([sys.executable, *launcher, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture
+def witness(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    return [WITNESS[0], WITNESS[1] + str(folder)], folder
+
+
+def test_two_devices_give_the_figures_of_one(tmp_path, witness):
+    seen, folder = witness
+    door(*RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}")
+    assert sorted(path.name for path in folder.iterdir()) == ["0.05-0.json", "0.05-1.json"]
+    one = visionlab.train(RUN, directory=tmp_path / "one")
+    two = Run(tmp_path / "two")
+    assert two.status == "completed"
+    for name, value in one.result["metrics"].items():
+        assert two.result["metrics"][name] == pytest.approx(value, abs=2e-5), name
+    assert [(p["image"], p["predicted"]) for p in two.predictions] == [(p["image"], p["predicted"]) for p in one.predictions]
+    assert len({p["image"] for p in two.predictions}) == len(two.predictions) == 80
+
+
+def test_a_multirun_trains_one_config_on_all_ranks(tmp_path, witness):
+    """Lightning's own launcher starts the whole sweep again in rank 1; there a job that rank 0 skips is not skipped."""
+    seen, folder = witness
+    outputs = f"outputs={tmp_path / 'outputs'}"
+    door(*RUN, *TWO, *seen, outputs, "optimizer.lr=0.1")
+    door("-m", *RUN, *TWO, *seen, outputs, "optimizer.lr=0.1,0.2", "sweep.test=none")
+    assert sorted(path.name for path in folder.iterdir()) == ["0.1-0.json", "0.1-1.json", "0.2-0.json", "0.2-1.json"]
+    assert all(json.loads(p.read_text())["lr"] == float(p.name.split("-")[0]) for p in folder.iterdir())
+    found = [path for path in (tmp_path / "outputs").iterdir() if path.name.startswith("synthetic-")]
+    assert len(found) == 2 and all(Run(path).status == "completed" for path in found)
+
+
+def test_ranks_that_torchrun_started_share_a_run(tmp_path, witness):
+    seen, folder = witness
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "visionlab.train")
+    for _ in range(2):  # the second time it is remembered, by both
+        door(*RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}", launcher=torchrun)
+    assert len(list(folder.iterdir())) == 2
+    assert Run(tmp_path / "two").status == "completed"
