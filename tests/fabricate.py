@@ -132,9 +132,9 @@ def make_run(
     ).astype(np.uint8)
     np.savez(directory / "samples.npz", images=pictures, rows=np.array(some + wrong))
     layers = [
-        ["0.conv", "Conv2d", "[1, 32, 32, 32]", 896, "True", 1769472],
-        ["0.relu", "ReLU", "[1, 32, 32, 32]", 0, "True", 0],
-        ["head", "Linear", f"[1, {k}]", 512 * k + k, "True", 1024 * k],
+        ["0.conv", "Conv2d", "[1, 32, 32, 32]", 896, 896, 1769472],
+        ["0.relu", "ReLU", "[1, 32, 32, 32]", 0, 0, 0],
+        ["head", "Linear", f"[1, {k}]", 512 * k + k, 512 * k + k, 1024 * k],
     ]
     write_csv(directory / "layers.csv", ["layer", "type", "output_shape", "parameters", "trainable", "flops"], layers)
     whole = {

@@ -98,7 +98,12 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     assert shown["lr"] == "0.01"
     assert shown["val/acc"] == f"{100 * sum(values) / 2:.2f} %"
     assert shown["runs"] == "2"
-    assert page.tiles["Best val/acc"][1].endswith("mean of 2 runs")
+    spread = abs(values[0] - values[1]) / 2**0.5
+    assert shown["± deviation"] == f"± {100 * spread:.2f}"
+    assert page.tiles["Best val/acc"][1] == f"± {100 * spread:.2f}, mean of 2 runs"
+    single = [cells[1:4] for cells in page.tables["repetitions"][1:]]
+    assert [cells[:2] for cells in single] == [["0.1", "0"], ["0.1", "1"], ["0.01", "0"], ["0.01", "1"]]
+    assert [cells[2] for cells in single[2:]] == [f"{100 * value:.2f} %" for value in values]
 
 
 def test_the_test_split_is_shown_for_the_winner_only(tmp_path):

@@ -178,7 +178,7 @@ def bars(
         label: The chart in words.
     """
     pitch, size = (15.0, 10.5) if len(names) > 30 else (24.0, 12.5)
-    width, top = 520.0, 8.0
+    width, top = 430.0, 8.0
     room = min(0.42 * width, min(28, max((len(name) for name in names), default=1)) * size * 0.56 + 12)
     bottom = top + pitch * len(names)
     along = place(Axis(low=axis.low or 0.0, high=axis.high, share=axis.share), [0.0, *values], room, width - 46)
@@ -195,7 +195,7 @@ def bars(
         tip = f' data-tip="{escape(tips[i])}"' if tips else ""
         box = f'width="{px(max(0.8, along(value) - room))}" height="{px(pitch * 0.72)}" rx="2"'
         body.append(f'<rect x="{px(room)}" y="{px(y + pitch * 0.14)}" {box} fill="{hue}"{tip}/>')
-        written = percent(value, 1) if axis.share else significant(value, 3)
+        written = percent(value, 1) if axis.share else f"{value:,.0f}" if axis.whole else significant(value, 3)
         texts.append(text_at(along(value) + 5, line, written, "start", size - 1, _HALO))
     if mean is not None and math.isfinite(mean):
         at = f"M{px(along(mean))} {px(top - 4)}V{px(bottom)}"
@@ -267,7 +267,7 @@ def reliability(
         counts: int64 `[bins]`.
         label: The chart in words.
     """
-    width, height, fold, floor = 480.0, 340.0, 250.0, 308.0
+    width, height, fold, floor = 400.0, 320.0, 230.0, 288.0
     left, right = 54.0, width - 12
     across = place(Axis(low=0, high=1, share=True), [], left, right)
     up = place(Axis(low=0, high=1, share=True), [], fold, 26)

@@ -64,5 +64,5 @@ def heatmap(counts: NDArray[np.int64], names: Sequence[str], *, normalise: bool,
     pointer = f' data-heat="{escape(json.dumps(data, separators=(",", ":")))}"'
     drawing = svg(width, height, label, "".join(body), pointer)
     # Never larger than drawn (small matrices would fill the page), never so small that names cannot be read.
-    least = min(width, 620 if k <= 40 else 1060)
+    least = 0.75 * width if k <= 15 else min(width, 620 if k <= 40 else 1060)
     return Html(f'<div class="wide"><div style="max-width:{px(width)}px;min-width:{px(least)}px">{drawing}</div></div>')

@@ -137,6 +137,14 @@ class Reading:
             return []
 
     @cached_property
+    def model_text(self) -> str:
+        """model.txt, the layers as they were printed; empty if there is none."""
+        try:
+            return (self.dir / "model.txt").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    @cached_property
     def samples(self) -> tuple[NDArray[np.uint8], list[int]]:
         """samples.npz: images uint8 `[N, H, W, 3]` and their lines in predictions.csv; none if there is no file."""
         try:

@@ -53,7 +53,7 @@ def draw(run: Reading, folder: Path) -> None:
         if chosen:
             lines = [run.lines[places[i]] for i in chosen]
             captions = [
-                f"{line['predicted']} {100 * float(line['confidence']):.0f} %"
+                f"{line['predicted']} · {100 * float(line['confidence']):.0f} %"
                 + ("" if line["correct"] == "1" else f"\nis {line['target']}")
                 for line in lines
             ]

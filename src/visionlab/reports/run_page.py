@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from visionlab.reports import charts, run_results, svg
+from visionlab.reports import charts, run_facts, run_results, svg
 from visionlab.reports.charts import Mark, Series
-from visionlab.reports.numbers import MISSING, count, duration, percent, short, show, significant
+from visionlab.reports.numbers import count, duration, percent, short, significant
 from visionlab.reports.page import (
     Column,
     Html,
@@ -21,7 +21,6 @@ from visionlab.reports.page import (
     figure,
     join,
     note,
-    pairs,
     table,
     tiles,
 )
@@ -68,15 +67,15 @@ def build(run: Reading, keep: Callable[[str, Html], None]) -> Page:
     title = " · ".join(str(part) for part in (data.get("name"), model.get("name")) if part) or run.dir.name
     page = Page(title, subtitle=_subtitle(run), badge=status, badge_kind=BADGES.get(status, ""))
     page.section("Summary", _remarks(run), tiles(_headline(run)))
-    page.section("Settings", *_settings(run))
+    page.section("Settings", *run_facts.settings(run))
     page.section("Curves", *_curves(run, keep))
     page.section("Confusion", *run_results.confusion(run, keep))
     page.section("Classes", *run_results.classes(run, keep))
     page.section("Samples", *run_results.samples(run))
     page.section("Calibration", *run_results.reliability(run, keep))
-    page.section("Model", *_model(run))
-    page.section("Data", *_data(run))
-    page.section("Environment", *_environment(run))
+    page.section("Model", *run_facts.model(run))
+    page.section("Data", *run_facts.data(run))
+    page.section("Environment", *run_facts.environment(run))
     return page
 
 
@@ -94,20 +93,27 @@ def _subtitle(run: Reading) -> str:
 
 
 def _remarks(run: Reading) -> Html:
-    result, parts = run.result, []
+    result = run.result
+    parts: list[Html] = []
     status = result.get("status")
     if status == "failed":
         parts.append(callout(f"This run failed: {result.get('error') or 'no reason was recorded'}", kind="bad"))
+        if result.get("traceback"):
+            parts.append(details("Where it failed", code(str(result["traceback"]))))
     elif status in {"interrupted", "running"}:
         state = "is under way, or was killed" if status == "running" else "was interrupted"
         parts.append(callout(f"This run {state}; the same command continues it. Below is what it has so far."))
     elif status == "pruned":
         parts.append(callout("The sweep stopped this run early, because it was behind the others."))
-    skipped = (result.get("data") or {}).get("skipped")
-    if isinstance(skipped, int) and skipped:
-        images = "1 image" if skipped == 1 else f"{skipped:,} images"
-        parts.append(callout(f"{images} could not be used and {'was' if skipped == 1 else 'were'} left out."))
-    parts += [callout(text) for text in result.get("warnings") or []]
+    data = result.get("data") or {}
+    duplicates = data.get("duplicates") or {}
+    for number, words in (
+        (data.get("skipped"), "could not be read and were left out"),
+        (duplicates.get("across"), "were left out of training: identical ones are in validation or test"),
+        (duplicates.get("disputed"), "have identical copies in another class"),
+    ):
+        if number:
+            parts.append(callout(f"Images: {number:,} {words}."))
     rows = run.metrics
     if any(math.isnan(row.get(key, 0.0)) for row in rows for key in ("train/loss", "val/loss")):
         parts.append(callout("The loss became NaN: the learning rate may be too high.", kind="bad"))
@@ -179,24 +185,6 @@ def _reference(reference: Mapping[str, Any], metrics: Mapping[str, Any]) -> list
     return items
 
 
-def _settings(run: Reading) -> list[Html]:
-    result, parts = run.result, []
-    if result.get("command"):
-        parts.append(code(str(result["command"])))
-    overrides = [str(text).partition("=") for text in result.get("overrides") or []]
-    if overrides:
-        parts.append(note("What differs from the defaults:"))
-        parts.append(pairs({key: value or MISSING for key, _, value in overrides}))
-    elif result:
-        parts.append(note("Nothing differs from the defaults."))
-    if run.config:
-        import yaml
-
-        text = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
-        parts.append(details("The whole config", code(text)))
-    return parts
-
-
 def _curves(run: Reading, keep: Callable[[str, Html], None]) -> list[Html]:
     rows = run.metrics
     if not rows:
@@ -254,48 +242,3 @@ def _plain(name: str) -> bool:
 def _rate_axis(values: list[float]) -> Axis:
     wide = svg.decades([v for v in values if v > 0])
     return Axis("learning rate", low=None if wide else 0.0, log=wide)
-
-
-def _model(run: Reading) -> list[Html]:
-    if not run.layers:
-        return []
-    numbers = {"parameters", "flops"}
-    names = list(run.layers[0])
-    heads = [Column(name.replace("_", " "), form=count if name in numbers else show) for name in names]
-
-    def cell(name: str, text: str) -> object:
-        return text if name not in numbers else int(float(text)) if text else None
-
-    model = run.result.get("model") or {}
-    total = {"layer": "total", "parameters": model.get("parameters"), "flops": model.get("flops")}
-    return [
-        table(
-            heads,
-            [[cell(name, row[name]) for name in names] for row in run.layers],
-            foot=[[total.get(name, Html("")) for name in names]],
-            sort=False,
-            tall=len(run.layers) > 18,
-            ident="layers",
-        )
-    ]
-
-
-def _data(run: Reading) -> list[Html]:
-    data = dict(run.result.get("data") or {})
-    names = data.pop("classes", None)
-    if not data:
-        return []
-    words = {key.replace("_", " "): value for key, value in data.items()}
-    if not isinstance(names, list):
-        return [pairs(words)]
-    return [pairs({"classes": len(names), **words}), details("Class names", note(", ".join(map(str, names))))]
-
-
-def _environment(run: Reading) -> list[Html]:
-    flat: dict[str, object] = {}
-    for key, value in (run.result.get("environment") or {}).items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key} {inner}": v for inner, v in value.items()}
-        else:
-            flat[str(key).replace("_", " ")] = value
-    return [pairs(flat)] if flat else []

@@ -93,7 +93,7 @@ def samples(run: Reading) -> list[Html]:
         for i in places:
             line = run.lines[rows[i]]
             right = line["correct"] == "1"
-            caption = f"{line['predicted']} {percent(float(line['confidence']), 0)}"
+            caption = f"{line['predicted']} · {percent(float(line['confidence']), 0)}"
             items.append(
                 (picture(images[i], alt=line["image"]), caption, right, "" if right else f"is {line['target']}")
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from visionlab.reports import charts, comparing, settings, verdicts
 from visionlab.reports.gather import gather
 from visionlab.reports.importance import importance
-from visionlab.reports.numbers import count, duration, percent, short, significant
+from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
@@ -38,6 +38,7 @@ def write(directory: str | Path) -> Path:
     page.section("Best", *best(sweep))
     page.section("Best compromises", *front(sweep, target))
     page.section("Trials", *trials(sweep, target))
+    page.section("Repetitions", *repetitions(sweep, target))
     page.section("Importance", *importances(sweep))
     page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None))
     if sweep.objective.endswith("/acc"):
@@ -111,9 +112,15 @@ def command(sweep: Sweep, trial: Trial) -> str:
 
 def _qualified(trial: Trial, sweep: Sweep) -> str:
     if math.isfinite(trial.deviation):
-        spread = f"{100 * trial.deviation:.2f}" if _is_share(sweep.objective) else significant(trial.deviation)
-        return f"± {spread}, mean of {len(trial.entries)} runs"
+        return f"{_spread(sweep.objective, trial.deviation)}, mean of {len(trial.entries)} runs"
     return _interval(trial, sweep.objective.partition("/")[0]) if sweep.objective.endswith("/acc") else ""
+
+
+def _spread(name: str, deviation: float | None) -> str:
+    """Write a standard deviation, that of a share in percentage points."""
+    if deviation is None:
+        return MISSING
+    return f"± {100 * deviation:.2f}" if _is_share(name) else f"± {significant(deviation, 3)}"
 
 
 def _interval(trial: Trial, split: str) -> str:
@@ -145,7 +152,11 @@ def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html
     shown = list(sweep.objectives)
     heads: list[Column | str] = ["trial", *(Column(names[key], settings.written, hint=key) for key in sweep.swept)]
     heads += [Column(name, form=partial(value_text, name)) for name in shown]
-    heads += [Column("± deviation", significant), Column("runs", count)] if repeated else []
+    heads += (
+        [Column("± deviation", partial(_spread, sweep.objective), hint="Of single runs (n - 1)"), Column("runs", count)]
+        if repeated
+        else []
+    )
     heads += [Column("test/acc", form=percent)] if with_test else []
     heads += [
         Column("best epoch", form=count),
@@ -169,6 +180,22 @@ def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html
         body.append(row)
     keys = [trial.key for trial in order]
     return table(heads, body, filterable=len(body) > 3, tall=len(body) > 15, keys=keys, ident=ident)
+
+
+def repetitions(sweep: Sweep, page: Path) -> list[Html]:
+    """The single runs of a sweep that repeats its trials."""
+    if not sweep.replicates:
+        return []
+    shown = [*sweep.swept, *sweep.replicates]
+    rows: list[list[object]] = []
+    for trial in sweep.trials:
+        for entry, value in zip(trial.entries, trial.values, strict=True):
+            set_to = (entry.overrides.get(key) for key in shown)
+            rows.append([comparing.link(entry, page, str(trial.place)), *set_to, _known(value), entry.status])
+    heads: list[Column | str] = ["trial", *(Column(key, settings.written) for key in shown)]
+    heads += [Column(sweep.objective, form=partial(value_text, sweep.objective)), "status"]
+    keys = [entry.key for trial in sweep.trials for entry in trial.entries]
+    return [table(heads, rows, keys=keys, filterable=len(rows) > 3, tall=len(rows) > 15, ident="repetitions")]
 
 
 def _known(value: float) -> float | None:

@@ -81,7 +81,7 @@ def sentences(found: Sequence[PairedTest]) -> list[str]:
         said.append(f"{best} is really better than {others}.")
     if level:
         others = "any other" if len(level) == len(of_best) else _named([t.b for t in level], len(of_best))
-        said.append(f"{best} may be no better than {others}: that difference can be chance.")
+        said.append(f"{'Against' if beaten else f'{best} against'} {others}, the difference can be chance.")
     return said
 
 
