@@ -37,6 +37,7 @@ NOT_IDENTITY = (
     "reference",
     "callbacks.progress",
     "callbacks.checkpoint",
+    "callbacks.sweep",
     "data.cache_dir",
     "data.download",
     "data.workers",

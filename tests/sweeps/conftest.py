@@ -97,6 +97,17 @@ def _few_threads(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _no_pages(request, monkeypatch):
+    """Leave the pages out: drawing one takes longer than these runs."""
+    if "with_pages" in request.keywords:
+        return
+    from visionlab.reports import run_page, sweep_page
+
+    monkeypatch.setattr(run_page, "write", lambda directory: Path(directory) / "report.html")
+    monkeypatch.setattr(sweep_page, "write", lambda directory: Path(directory) / "report.html")
+
+
 @pytest.fixture
 def sweeping(tmp_path, monkeypatch):
     """A folder for runs and sweeps, with the commands that fill it."""

@@ -40,8 +40,8 @@ class Display:
         self.out_of_time = False
         self._short = space.short_names([*plan.keys, *plan.replicates])
         self._name, self._mode = next(iter(plan.objectives.items()))
-        self._states: Counter[str] = Counter()
-        self._remembered = 0
+        self._state: dict[int, str] = {}
+        self._remembered: set[int] = set()
         self._best: tuple[float, Trial] | None = None
         self._running: dict[str, tuple[Request, float]] = {}
         self._spent: list[float] = []
@@ -72,14 +72,23 @@ class Display:
 
     def told(self, trial: Trial, outcome: Outcome, *, remembered: bool) -> None:
         """A trial has come to its end."""
-        self._states[outcome.state] += 1
-        self._remembered += remembered
+        before = self._state.get(trial.number)
+        self._state[trial.number] = outcome.state
+        if remembered and before is None:
+            self._remembered.add(trial.number)
+        elif not remembered:
+            self._remembered.discard(trial.number)
         value = outcome.values[0] if outcome.values else None
-        if value is not None and (self._best is None or (value > self._best[0]) == (self._mode == "max")):
+        if (
+            outcome.state == "completed"
+            and value is not None
+            and (self._best is None or (value > self._best[0]) == (self._mode == "max"))
+        ):
             self._best = (value, trial)
         if remembered and outcome.state == "completed":
             return  # one line for all of them is enough
         result = f"{self._name} {value:.4f}" if value is not None else outcome.state
+        result += f" after {trial.job['pause_after']} epochs" if outcome.state == "paused" else ""
         best = f"  best {self._best[0]:.4f}" if self._best else ""
         line = f"{self._done:>4}/{self.total or '?'}  {self.say(trial.values)}  {result}{best}"
         self.console.print(line, highlight=False, soft_wrap=True)
@@ -88,7 +97,7 @@ class Display:
 
     def say(self, values: Mapping[str, Any]) -> str:
         """Return values with the short names of their keys."""
-        return " ".join(f"{self._short.get(key, key)}={space.written(value)}" for key, value in values.items()) or "-"
+        return " ".join(f"{self._short.get(key, key)}={_text(value)}" for key, value in values.items()) or "-"
 
     @property
     def unfinished(self) -> int:
@@ -97,14 +106,20 @@ class Display:
 
     @property
     def _done(self) -> int:
-        return sum(self._states.values())
+        return sum(count for state, count in self._states.items() if state != "paused")
+
+    @property
+    def _states(self) -> Counter[str]:
+        return Counter(self._state.values())
 
     # What is shown meanwhile ---------------------------------------------------------------------------------------
 
     def _table(self) -> RenderableType:
         counts = [f"{self._states['completed']} completed"]
         counts += [
-            f"{self._states[state]} {state}" for state in ("pruned", "failed", "interrupted") if self._states[state]
+            f"{self._states[state]} {state}"
+            for state in ("pruned", "paused", "failed", "interrupted")
+            if self._states[state]
         ]
         counts.append(f"{len(self._running)} running")
         if self.total:
@@ -148,7 +163,7 @@ class Display:
         """Print the last table: the best trials, what failed, and the command of the best."""
         if self._remembered:
             self.console.print(
-                f"{self._remembered} of {self._done} trials were remembered; nothing was trained for them."
+                f"{len(self._remembered)} of {self._done} trials were remembered; nothing was trained for them."
             )
         for change in changes:
             self.console.print(f"[yellow]since some of them were trained: {change}[/]")
@@ -182,12 +197,17 @@ class Display:
         for name in [*tested, "s"]:
             table.add_column(name, justify="right")
         for place, ranked in enumerate(shown, 1):
-            row = [str(place), *(space.written(ranked.values[key]) if key in ranked.values else "" for key in keys)]
+            row = [str(place), *(_text(ranked.values[key]) if key in ranked.values else "" for key in keys)]
             for value, deviation in zip(ranked.means, ranked.deviations, strict=True):
                 row.append(_figure(value) + (f" ± {_figure(deviation)}" if deviation is not None else ""))
             row += [_figure(ranked.tested[name]) if name in ranked.tested else "" for name in tested]
             table.add_row(*row, f"{ranked.seconds:.1f}")
         return table
+
+
+def _text(value: Any) -> str:
+    """Return a setting as a person writes it; the commands have all of its digits."""
+    return f"{value:.4g}" if isinstance(value, float) else space.written(value)
 
 
 def _figure(value: float) -> str:

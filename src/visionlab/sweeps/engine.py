@@ -8,7 +8,6 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from visionlab.runs import Run
 from visionlab.sweeps.compose import Composer, Request
@@ -16,10 +15,23 @@ from visionlab.sweeps.display import Display
 from visionlab.sweeps.jobs import Ended, Executor, Job
 from visionlab.sweeps.plan import Plan
 from visionlab.sweeps.record import Record
-from visionlab.sweeps.results import figures, state_of
+from visionlab.sweeps.results import at_epoch, figures, state_of
 from visionlab.sweeps.trial import Outcome, State, Strategy, Trial
 
 RETRIES = 1  # how often a job is begun again by itself whose process vanished
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A run that a trial waits for."""
+
+    trial: Trial
+    request: Request
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.request.dir.name
 
 
 @dataclass
@@ -50,8 +62,8 @@ class Engine:
         self.plan, self.strategy, self.composer, self.executor = plan, strategy, composer, executor
         self.record, self.display = record, display
         self._open: list[_Open] = []
-        self._queue: deque[Request] = deque()
-        self._running: dict[str, Request] = {}
+        self._queue: deque[_Wanted] = deque()
+        self._running: dict[str, _Wanted] = {}
         self._vanished: dict[str, int] = {}
         self._exhausted = False
 
@@ -70,8 +82,8 @@ class Engine:
                     return
         except BaseException:
             self.executor.stop()
-            for name, request in self._running.items():
-                self.record.note(request.dir, status=Run(request.dir).status or "interrupted")
+            for name, wanted in self._running.items():
+                self.record.note(wanted.request.dir, status="interrupted")
                 self.display.ended(name)
             raise
 
@@ -80,27 +92,26 @@ class Engine:
     def _fill(self) -> None:
         """Begin jobs until all slots are taken."""
         while len(self._running) < self.executor.slots:
-            request = self._startable()
-            if request is not None:
-                self._start(request)
+            wanted = self._startable()
+            if wanted is not None:
+                self._start(wanted)
             elif not self._ask():
                 return
 
-    def _startable(self) -> Request | None:
+    def _startable(self) -> _Wanted | None:
         """Take the next run from the queue that no other process is training."""
-        for request in list(self._queue):
-            if not Run(request.dir).busy:
-                self._queue.remove(request)
-                if self._answered(request):  # meanwhile, by the other process
-                    self._settle(request)
-                    continue
-                return request
+        for wanted in list(self._queue):
+            if not Run(wanted.request.dir).busy:
+                self._queue.remove(wanted)
+                if not self._answered(wanted):
+                    return wanted
+                self._settle(wanted)  # meanwhile, by the other process
         return None
 
-    def _start(self, request: Request) -> None:
-        name = request.dir.name
-        self._running[name] = request
-        self.record.run(request.dir, status="running", error=None, overrides=request.values)
+    def _start(self, wanted: _Wanted) -> None:
+        request = wanted.request
+        self._running[wanted.name] = wanted
+        self.record.run(request.dir, status="running", error=None, remembered=False)
         self.display.began(request)
         self.executor.submit(Job(request.dir, request.config))
 
@@ -117,33 +128,36 @@ class Engine:
         self._open.append(opened)
         opened.missing = {request.dir.name for request in opened.requests}
         for request in opened.requests:
+            wanted = _Wanted(trial, request)
             self.record.note(request.dir, trial=trial.number, overrides=request.values)
-            name = request.dir.name
-            if name in self._running or any(queued.dir.name == name for queued in self._queue):
+            if wanted.name in self._running or any(queued.name == wanted.name for queued in self._queue):
                 continue  # another trial asked for the same run; its end serves both
-            if self._answered(request):
+            if self._answered(wanted):
                 self.record.note(request.dir, remembered=True)
-                self._settle(request)
+                self._settle(wanted)
             else:
-                self._queue.append(request)
+                self._queue.append(wanted)
         return True
 
     def _answer_queued(self) -> None:
         """Settle what another process has brought to an end."""
-        for request in list(self._queue):
-            if not Run(request.dir).busy and self._answered(request):
-                self._queue.remove(request)
-                self._settle(request)
+        for wanted in list(self._queue):
+            if not Run(wanted.request.dir).busy and self._answered(wanted):
+                self._queue.remove(wanted)
+                self._settle(wanted)
 
-    def _answered(self, request: Request) -> bool:
+    def _answered(self, wanted: _Wanted) -> bool:
         """Whether nothing needs to be trained: the run is completed, or failed before and is not to be tried again."""
-        if request.config.force:
+        run = Run(wanted.request.dir)
+        if wanted.request.config.force:
             return False
-        status = Run(request.dir).status
-        if status == "completed":
+        status = run.status
+        if status == "completed" or (status == "pruned" and wanted.trial.takes_pruned):
             return True
+        if status != "failed" and self._values(wanted.trial, run) is not None:
+            return True  # paused before, after as many epochs or more
         failed = status == "failed" or (
-            status is None and self.record.entries.get(request.dir.name, {}).get("status") == "failed"
+            status is None and self.record.entries.get(wanted.name, {}).get("status") == "failed"
         )
         return failed and not self.plan.settings["retry_failed"]
 
@@ -152,31 +166,32 @@ class Engine:
     def _end(self, job: Job, ended: Ended) -> None:
         """Take the end of a job."""
         name = job.dir.name
-        request = self._running.pop(name)
+        wanted = self._running.pop(name)
         self.display.ended(name)
         if ended.traceback:
             self._log(job, ended.traceback)
-        run = Run(job.dir)
-        if ended.killed and run.status != "completed":
+        if ended.killed and Run(job.dir).status != "completed":
             self._vanished[name] = self._vanished.get(name, 0) + 1
             if self._vanished[name] <= RETRIES:
-                self._queue.appendleft(request)
+                self._queue.appendleft(wanted)
                 return
-        self._settle(request, ended)
+        self._settle(wanted, ended)
 
-    def _settle(self, request: Request, ended: Ended | None = None) -> None:
+    def _settle(self, wanted: _Wanted, ended: Ended | None = None) -> None:
         """Record how a run ended and tell the trials that waited for it."""
-        state, error = state_of(Run(request.dir), ended, self.record.entries.get(request.dir.name, {}))
-        figures = self._figures(request.dir) if state == "completed" else None
-        if state == "completed" and (figures is None or any(math.isnan(value) for value in figures)):
+        directory, name = wanted.request.dir, wanted.name
+        state, error = state_of(Run(directory), ended, self.record.entries.get(name, {}))
+        values = self._values(wanted.trial, Run(directory))
+        if state not in ("failed", "pruned") and "pause_after" in wanted.trial.job and values is not None:
+            state = "paused"
+        if state == "completed" and (values is None or any(math.isnan(value) for value in values)):
             state, error = "failed", f"there is no number for {' and '.join(self.plan.objectives)}"
-        value = figures[0] if figures else None
-        facts = {"status": state, "error": error, "value": value}
-        self.record.run(request.dir, **facts) if ended else self.record.note(request.dir, **facts)
+        facts = {"status": state, "error": error, "value": values[0] if values else None}
+        self.record.run(directory, **facts) if ended else self.record.note(directory, **facts)
         for opened in list(self._open):
-            if request.dir.name in opened.missing:
-                opened.missing.discard(request.dir.name)
-                opened.states[request.dir.name] = (state, error)
+            if name in opened.missing:
+                opened.missing.discard(name)
+                opened.states[name] = (state, error)
                 if not opened.missing:
                     self._open.remove(opened)
                     self._close(opened, remembered=ended is None)
@@ -184,19 +199,35 @@ class Engine:
     def _close(self, opened: _Open, *, remembered: bool) -> None:
         """Tell the strategy, and whoever watches, what came of a trial."""
         dirs = tuple(request.dir.name for request in opened.requests)
-        bad = next(((state, error) for state, error in opened.states.values() if state != "completed"), None)
-        if bad is not None:
-            outcome = Outcome(*bad[:1], error=bad[1], dirs=dirs)
-        else:
-            each = [figures for request in opened.requests if (figures := self._figures(request.dir)) is not None]
-            outcome = Outcome(
-                "completed", tuple(sum(column) / len(column) for column in zip(*each, strict=True)), dirs=dirs
-            )
-        self.strategy.tell(opened.trial, outcome)
+        good = ("completed", "paused")
+        state, error = next((one for one in opened.states.values() if one[0] not in good), opened.states[dirs[0]])
+        values = None
+        if state in good:
+            each = [self._values(opened.trial, Run(request.dir)) for request in opened.requests]
+            columns = zip(*(one for one in each if one is not None), strict=True)
+            values = tuple(sum(column) / len(column) for column in columns)
+        outcome = Outcome(state, values, error, dirs)
+        dropped = self.strategy.tell(opened.trial, outcome)
         self.display.told(opened.trial, outcome, remembered=remembered)
+        for trial in dropped:
+            self._drop(trial)
 
-    def _figures(self, directory: Path) -> tuple[float, ...] | None:
-        return figures(Run(directory).result, self.plan.objectives)
+    def _drop(self, trial: Trial) -> None:
+        """Mark the runs of a trial that is given up; with more epochs to spend they can go on."""
+        for request in self.composer.requests(trial.values, {}):
+            run = Run(request.dir)
+            if run.status != "completed":
+                with run.lock():
+                    run.update(status="pruned", error="others were better after as many epochs")
+                self.record.note(request.dir, status="pruned")
+        self.display.told(trial, Outcome("pruned"), remembered=False)
+
+    def _values(self, trial: Trial, run: Run) -> tuple[float, ...] | None:
+        """Return the figures of a run: of a paused one the best so far, the same however far others took it."""
+        if (epochs := trial.job.get("pause_after")) is None:
+            return figures(run.result, self.plan.objectives)
+        value = at_epoch(run, epochs, *next(iter(self.plan.objectives.items())))
+        return None if value is None else (value,)
 
     def _log(self, job: Job, text: str) -> None:
         """Keep the traceback of a job, whose directory may have come to nothing."""

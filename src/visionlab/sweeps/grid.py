@@ -18,8 +18,7 @@ class Grid:
     def __init__(self, plan: Plan) -> None:
         combinations: list[dict[str, Any]] = []
         for grid in plan.grids():
-            axes = {key: space.need_values(key, values) for key, values in grid.items()}
-            combinations += [found for found in space.product(axes) if found not in combinations]
+            combinations += [found for found in space.product(grid) if found not in combinations]
         self._trials = [Trial(number, values) for number, values in enumerate(combinations)]
         self._next = 0
         self.total: int | None = len(self._trials)
@@ -35,5 +34,6 @@ class Grid:
         self._next += 1
         return self._trials[self._next - 1]
 
-    def tell(self, trial: Trial, outcome: Outcome) -> None:
+    def tell(self, trial: Trial, outcome: Outcome) -> Iterable[Trial]:
         """Learn nothing: a grid does not depend on what came of it."""
+        return ()

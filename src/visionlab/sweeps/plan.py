@@ -47,34 +47,33 @@ class Plan:
         # Replicates are no axis of the search, wherever their values were given.
         written: dict[str, Any] = self.settings["replicates"] or {}
         self.replicates = {
-            key: space.need_values(key, self._swept.pop(key, None) or reader.expand(key, values))
+            key: space.values(key, self._swept.pop(key, None) or reader.read(key, values))
             for key, values in written.items()
         }
 
-    def grids(self) -> list[dict[str, Any]]:
-        """Return what is varied: for each key its values, or what the strategy understands; often one grid.
+    def grids(self, *, keep_ranges: bool = False) -> list[dict[str, Any]]:
+        """Return what is varied, often as one grid: for each key its values.
 
         What the command line sweeps joins every grid of the YAML file, and replaces the values there of the same key.
+
+        Args:
+            keep_ranges: Whether ranges and intervals stay what they are, for a search that need not try every value.
         """
         parameters = self.settings["parameters"] or {}
         grids = parameters if isinstance(parameters, list) else [parameters]
         expanded = []
         for grid in grids:
-            swept = {key: self._swept.get(key) or self.reader.expand(key, values) for key, values in grid.items()}
-            expanded.append(swept | self._swept)
+            swept = {
+                key: self._swept.get(key) or self.reader.read(key, values) for key, values in grid.items()
+            } | self._swept
+            expanded.append(swept if keep_ranges else {key: space.values(key, spec) for key, spec in swept.items()})
         return expanded
-
-    @property
-    def swept_on_command_line(self) -> dict[str, Any]:
-        """What the command line sweeps, in its order."""
-        return self._swept
 
     @cached_property
     def keys(self) -> list[str]:
         """The keys that trials differ in, the replicates' aside."""
-        keys = [key for grid in self.grids() for key in grid]
-        steps = self.settings.get("steps") or []
-        keys += [key for step in steps for key in (*(step.get("start") or {}), *step["parameters"])]
+        keys = [key for grid in self.grids(keep_ranges=True) for key in grid]
+        keys += [key for start in (self.settings.get("starts") or {}).values() for key in start]
         return list(dict.fromkeys(keys))
 
     @cached_property
@@ -105,8 +104,11 @@ class Plan:
         return shlex.join(["python", "-m", "visionlab.train", "-m", *self.arguments])
 
     def command_of(self, values: Mapping[str, Any]) -> str:
-        """Return the command of the single run of a trial."""
+        """Return the command of a trial alone: a single run, or a sweep over its replicates."""
         import shlex
 
-        fixed = [text for text in self.fixed if not text.startswith(("sweep.", "test="))]
-        return shlex.join(["python", "-m", "visionlab.train", *fixed, *space.overrides(values)])
+        fixed = [text for text in self.fixed if text.partition("=")[0] not in {*values, "test"}]
+        kept = ("sweep.replicates", "sweep.same_init")
+        fixed = [text for text in fixed if not text.startswith("sweep.") or text.startswith(kept)]
+        multirun = ["-m"] if self.replicates else []
+        return shlex.join(["python", "-m", "visionlab.train", *multirun, *fixed, *space.overrides(values)])

@@ -1,5 +1,6 @@
 """What the result.json of a run means to its sweep."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,13 +17,22 @@ def state_of(run: Run, ended: Ended | None, entry: Mapping[str, Any]) -> tuple[S
         return status, None
     if ended is not None and ended.killed:
         return "interrupted", ended.error
-    if status == "interrupted" and "paused" in result:
+    if ended is not None and ended.paused:
         return "paused", None
     if status == "failed":
         return "failed", result.get("error") or (ended.error if ended else None)
     if ended is not None and ended.error is not None:
         return "failed", ended.error  # it failed before it began
     return ("failed", entry.get("error")) if entry.get("status") == "failed" else ("interrupted", result.get("error"))
+
+
+def at_epoch(run: Run, epochs: int, name: str, mode: str) -> float | None:
+    """Return the best value of a column of metrics.csv in the first epochs; None where it has not come that far."""
+    rows = run.metrics[:epochs]
+    values = [value for row in rows if (value := row.get(name)) is not None and not math.isnan(value)]
+    if len(rows) < epochs or not values:
+        return None
+    return max(values) if mode == "max" else min(values)
 
 
 def figures(result: Mapping[str, Any], names: Iterable[str]) -> tuple[float, ...] | None:

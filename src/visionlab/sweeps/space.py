@@ -31,42 +31,35 @@ class Reader:
         """Split a command line into what is fixed, as it was given, and what is swept.
 
         Returns:
-            The fixed overrides, and for each swept key a list of values or Hydra's own interval.
+            The fixed overrides, and for each swept key what is swept there.
         """
         fixed, swept = [], {}
         for override in self._parse(arguments):
             if override.is_sweep_override():
-                swept[override.get_key_element()] = self._swept(override)
+                swept[override.get_key_element()] = override
             else:
                 fixed.append(str(override.input_line))
         return fixed, swept
 
-    def expand(self, key: str, written: Any) -> Any:
-        """Return what stands at a key of `sweep.parameters` as a list of values.
+    def read(self, key: str, written: Any) -> Any:
+        """Return what stands at a key of `sweep.parameters`: a list, a mapping, or a sweep in Hydra's syntax.
 
         Args:
             key: The swept key.
-            written: A list of values, one value, or text in Hydra's syntax for sweeps, as `range(5)` or `glob(res*)`.
+            written: A list of values, a range as a mapping, one value, or text such as `range(5)` or `glob(res*)`.
         """
-        if isinstance(written, list):
+        if isinstance(written, list | dict):
             return written
         if not isinstance(written, str):
             return [written]
         (override,) = self._parse([f"{key}={written}"])
-        return self._swept(override) if override.is_sweep_override() else [override.value()]
+        return override if override.is_sweep_override() else [override.value()]
 
     def _parse(self, arguments: Sequence[str]) -> list[Override]:
         try:
             return self._parser.parse_overrides(list(arguments))
         except HydraException as error:
             raise explain(error) from error
-
-    @staticmethod
-    def _swept(override: Override) -> Any:
-        if not override.is_discrete_sweep():
-            return override.value()
-        values = [plain(value) for value in override.sweep_iterator()]
-        return [value for value in values if not str(value).startswith("_")]  # a base in a glob is no choice
 
 
 def plain(value: Any) -> Any:
@@ -124,18 +117,25 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def need_values(key: str, values: Any) -> list[Any]:
+def values(key: str, spec: Any) -> list[Any]:
     """Return the values of an axis of which every one is tried.
+
+    Args:
+        key: The swept key.
+        spec: A list, or what Hydra read from the command line.
 
     Raises:
         ConfigError: They cannot be counted, or there are none.
     """
-    if not isinstance(values, list):
+    if isinstance(spec, Override) and spec.is_discrete_sweep():
+        found = (plain(value) for value in spec.sweep_iterator())
+        spec = [value for value in found if not str(value).startswith("_")]  # a base in a glob is no choice
+    if not isinstance(spec, list):
         raise ConfigError(
             f"{key} is swept over an interval, whose values cannot all be tried",
             where=key,
             remedy="list the values, as 1e-3,1e-2, or search with sweep=optuna",
         )
-    if not values:
+    if not spec:
         raise ConfigError(f"there is no value to sweep {key} over", where=key, remedy="list one or more")
-    return values
+    return spec

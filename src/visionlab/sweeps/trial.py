@@ -15,11 +15,14 @@ class Trial:
         number: Its place in the sweep, from 0.
         values: What it sets: an override key each.
         job: What its runs must know beyond their config, under the key sweep.trial; no part of their identity.
+            `pause_after` is the number of epochs that they may train for now.
+        takes_pruned: Whether a run that was pruned is an answer; else it is trained to its end.
     """
 
     number: int
     values: dict[str, Any]
     job: dict[str, Any] = field(default_factory=dict)
+    takes_pruned: bool = False
 
 
 @dataclass
@@ -27,8 +30,8 @@ class Outcome:
     """What came of a trial.
 
     Attributes:
-        state: How it ended; only a completed one has figures that count.
-        values: One for each objective, the mean over its runs; None where it did not complete.
+        state: How it ended. Only a completed or paused one has values.
+        values: One for each objective, the mean over its runs: of a paused one the best up to that epoch.
         error: Why it did not complete.
         dirs: The names of its run directories.
     """
@@ -55,5 +58,5 @@ class Strategy(Protocol):
     def ask(self) -> Trial | None:
         """Return the next trial; None where the others must end first, or where there is none left."""
 
-    def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Take what came of a trial."""
+    def tell(self, trial: Trial, outcome: Outcome) -> Iterable[Trial]:
+        """Take what came of a trial, and return those trials that are given up because of it."""

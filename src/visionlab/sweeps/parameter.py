@@ -1,0 +1,106 @@
+"""A parameter of a search space: a choice or a range, on which other parameters may depend."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from visionlab.errors import ConfigError, nearest
+from visionlab.sweeps import space
+
+SPAN = ("low", "high", "step", "log", "when", "choices")
+
+
+class Parameter:
+    """A parameter of the search space.
+
+    Args:
+        key: The override key.
+        spec: A list of choices; a mapping with low and high, and, if wanted, step, log and when; or what the command
+            line gave.
+    """
+
+    def __init__(self, key: str, spec: Any) -> None:
+        self.key = key
+        self.low: Any = None
+        self.high: Any = None
+        self.step: Any = None
+        self.log = False
+        self.values: list[Any] = []
+        self.when: dict[str, list[Any]] = {}
+        if isinstance(spec, Override):
+            spec = _from_override(spec)
+        if isinstance(spec, Mapping):
+            self._read(dict(spec))
+        else:
+            self.values = space.values(key, spec)
+
+    def _read(self, spec: dict[str, Any]) -> None:
+        where = f"sweep.parameters.{self.key}"
+        conditions = spec.pop("when", None) or {}
+        self.when = {key: value if isinstance(value, list) else [value] for key, value in conditions.items()}
+        if "choices" in spec:
+            self.values = space.values(self.key, spec.pop("choices"))
+        else:
+            try:
+                self.low, self.high = spec.pop("low"), spec.pop("high")
+            except KeyError as error:
+                raise ConfigError(
+                    f"the range of {self.key} has no {error.args[0]}",
+                    where=where,
+                    remedy="give low and high, or choices",
+                ) from error
+            self.step, self.log = spec.pop("step", None), bool(spec.pop("log", False))
+            numbers = all(isinstance(value, int | float) for value in (self.low, self.high))
+            if not numbers or self.low > self.high or (self.log and self.low <= 0) or (self.log and self.step):
+                raise ConfigError(
+                    f"{self.key} cannot range from {self.low} to {self.high}",
+                    where=where,
+                    remedy="give numbers, low not above high; with log: true above 0 and without step",
+                )
+        if spec:
+            unknown = next(iter(spec))
+            raise ConfigError(f"a range has no '{unknown}'", where=where, remedy=nearest(unknown, SPAN))
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether the parameters before this one have the values that it depends on."""
+        return all(values.get(key) in allowed for key, allowed in self.when.items())
+
+    @property
+    def choices(self) -> list[Any]:
+        """What the study chooses among: it stores nothing but numbers, texts and truths, so a list becomes its text."""
+        return [value if isinstance(value, int | float | str | bool) else space.written(value) for value in self.values]
+
+    def meant(self, stored: Any) -> Any:
+        """Return the value that a stored choice stands for."""
+        return self.values[self.choices.index(stored)] if stored in self.choices else stored
+
+    @property
+    def extremes(self) -> list[Any]:
+        """All choices, or both ends of a range."""
+        return self.values or [self.low, self.high]
+
+    def suggest(self, asked: Any) -> Any:
+        """Let a trial of the study choose a value, or say which it has chosen."""
+        if self.values:
+            return self.meant(asked.suggest_categorical(self.key, self.choices))
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return asked.suggest_int(self.key, self.low, self.high, step=self.step or 1, log=self.log)
+        return asked.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
+
+
+def _from_override(override: Override) -> Any:
+    """Read Hydra's own syntax: interval(a, b), tag(log, interval(a, b)), range(a, b, step); the last is without b."""
+    swept: Any = override.value()
+    log = "log" in getattr(swept, "tags", ())
+    if override.is_interval_sweep():
+        return {"low": swept.start, "high": swept.end, "log": log}
+    values = list(_numbers(override))
+    if override.is_range_sweep() and len(values) > 1 and not swept.shuffle:
+        step = values[1] - values[0]
+        return {"low": values[0], "high": values[-1], "step": step} if step > 0 else values
+    return values
+
+
+def _numbers(override: Override) -> Iterator[Any]:
+    return (space.plain(value) for value in override.sweep_iterator())

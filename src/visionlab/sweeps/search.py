@@ -1,0 +1,212 @@
+"""Optuna searches: the study proposes, visionlab trains, remembers and reports back."""
+
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from visionlab import schema
+from visionlab.errors import ConfigError, nearest
+from visionlab.sweeps import studies
+from visionlab.sweeps.parameter import Parameter
+from visionlab.sweeps.plan import Plan
+from visionlab.sweeps.trial import Outcome, Trial
+
+RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
+    "sweep.n_trials": schema.COUNT,
+    "sweep.sampler": schema.Choice(("tpe", "gp", "cmaes", "random", "grid")),
+    "sweep.pruner": schema.Choice(("none", "median", "hyperband")),
+    "sweep.pruner_min_epochs": schema.COUNT,
+    "sweep.startup_trials": schema.Number(0, whole=True),
+    "sweep.seed": schema.SEED,
+    "sweep.storage": schema.Text(or_null=True),
+}
+
+
+class Search:
+    """Asks an Optuna study for trials, `sweep.n_trials` in all, however often the command is given.
+
+    A trial that a killed process left unfinished is finished under its own number: its parameters stand in the study,
+    its checkpoint in its run directory. Whether that process still lives is told by a lock that ends with it, so that
+    several machines can share a study.
+
+    Args:
+        plan: What was asked.
+
+    Raises:
+        ConfigError: A setting or a range is not possible.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        for error in schema.violations(plan.base, RULES):
+            raise error
+        self._settings = plan.settings
+        grids = plan.grids(keep_ranges=True)
+        if len(grids) != 1 or not grids[0]:
+            raise ConfigError("a search needs one set of parameters", where="sweep.parameters", remedy="see conf/sweep")
+        self._space = {key: Parameter(key, spec) for key, spec in grids[0].items()}
+        for parameter in self._space.values():
+            for key in parameter.when:
+                if key not in self._space:
+                    remedy = nearest(key, self._space)
+                    raise ConfigError(f"{parameter.key} depends on {key}", where="sweep.parameters", remedy=remedy)
+            if self._settings["sampler"] == "grid" and not parameter.values:
+                remedy = "list its values, or use another sweep.sampler"
+                raise ConfigError(f"{parameter.key} is a range, which has no grid", where=parameter.key, remedy=remedy)
+        if len(plan.objectives) > 1 and self._settings["pruner"] != "none":
+            raise ConfigError("several objectives cannot be pruned", where="sweep.pruner", remedy="sweep.pruner=none")
+        if plan.replicates and self._settings["pruner"] != "none":
+            raise ConfigError(
+                "trials of several runs cannot be pruned", where="sweep.pruner", remedy="sweep.pruner=none"
+            )
+        self.total: int | None = self._settings["n_trials"]
+        self._plan = plan
+        self._pending: deque[Any] | None = None  # opened late, so that a sweep that is not possible leaves nothing
+
+    def foreseen(self) -> Iterable[Mapping[str, Any]]:
+        """Return the first choice of everything, then each other choice and both ends of each range."""
+        first = {key: parameter.extremes[0] for key, parameter in self._space.items()}
+        for key, parameter in self._space.items():
+            for value in parameter.extremes:
+                wanted = {other: allowed[0] for other, allowed in parameter.when.items()}
+                yield self._active({**first, **wanted, key: value})
+
+    def ask(self) -> Trial | None:
+        """Return the next trial: those that the study has, then new ones."""
+        if self._pending is None:
+            self._open()
+        if self._pending:
+            return self._begin(self._pending.popleft())
+        with FileLock(self._plan.dir / ".study.lock"):  # between counting and asking nobody else may ask
+            if self._count() >= self._settings["n_trials"]:
+                return None
+            asked = self._study.ask()
+            asked.set_user_attr("owner", self._owner)
+        return self._begin(asked)
+
+    def tell(self, trial: Trial, outcome: Outcome) -> Iterable[Trial]:
+        """Report to the study; what was interrupted stays open in it, to be finished by the same command."""
+        states = self._optuna.trial.TrialState
+        number = trial.job["id"]
+        asked = self._optuna.trial.Trial(self._study, number)
+        if outcome.state == "completed":
+            self._study.tell(asked, outcome.values, skip_if_finished=True)
+        elif outcome.state in ("failed", "pruned"):
+            asked.set_user_attr("error", outcome.error)
+            state = states.FAIL if outcome.state == "failed" else states.PRUNED
+            self._study.tell(asked, state=state, skip_if_finished=True)
+        return ()
+
+    # The study -----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Open the study, or begin it, and find what is to be finished."""
+        import optuna
+
+        self._optuna = optuna
+        settings, folder = self._settings, self._plan.dir
+        self._address = settings["storage"] or f"{studies.JOURNAL}{(folder / 'study.log').resolve()}"
+        opened = studies.storage(self._address)
+        directions = ["maximize" if mode == "max" else "minimize" for mode in self._plan.objectives.values()]
+        self._study = optuna.create_study(
+            study_name=self._plan.name, storage=opened, directions=directions, load_if_exists=True
+        )
+        if [direction.name.lower() for direction in self._study.directions] != directions:
+            raise ConfigError(
+                "the study has other objectives", where="sweep.objectives", remedy="give sweep.name=<new>"
+            )
+        known = self._study.get_trials(deepcopy=False)
+        # A sampler begun anew with the same seed would propose the same again.
+        grid = {key: parameter.choices for key, parameter in self._space.items()}
+        self._study.sampler = studies.sampler(settings, settings["seed"] + len(known), grid)
+        self._own()
+        alive = self._alive()
+        mine = [trial for trial in known if trial.state.is_finished() or trial.user_attrs.get("owner") not in alive]
+        self._pending = deque(optuna.trial.Trial(self._study, trial._trial_id) for trial in mine)
+        if settings["retry_failed"]:
+            self._enqueue_failed(known)
+
+    def _enqueue_failed(self, known: Sequence[Any]) -> None:
+        """Ask again for the trials that failed: a state, once told, stays, so each gets a second trial."""
+        states = self._optuna.trial.TrialState
+        last = {trial.user_attrs.get("retry_of", trial.number): trial for trial in known}
+        for first, trial in last.items():
+            if trial.state is states.FAIL:
+                self._study.enqueue_trial(trial.params, user_attrs={"retry_of": first})
+
+    def _count(self) -> int:
+        """Count the trials; a second try of a failed one is no further trial, and one that waits is none yet."""
+        states = self._optuna.trial.TrialState
+        known = self._study.get_trials(deepcopy=False)
+        waiting = any(trial.state is states.WAITING for trial in known)
+        return 0 if waiting else sum("retry_of" not in trial.user_attrs for trial in known)
+
+    def _own(self) -> None:
+        """Hold a lock that says, while this process lives, that its trials are under way."""
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        folder = self._plan.dir / "owners"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / self._owner)
+        self._lock.acquire()
+
+    def _alive(self) -> set[str]:
+        """Return the owners that live, and remove what the others left.
+
+        An owner without a file here works in another file system; its trials are left to it.
+        """
+        owners = {str(trial.user_attrs.get("owner")) for trial in self._study.get_trials(deepcopy=False)}
+        alive = set()
+        for owner in owners:
+            file = self._plan.dir / "owners" / owner
+            try:
+                if not file.exists():
+                    alive |= {owner} if not self._address.startswith(studies.JOURNAL) else set()
+                    continue
+                with FileLock(file, timeout=0):
+                    pass
+            except Timeout:
+                alive.add(owner)
+        return alive
+
+    # Its parameters ------------------------------------------------------------------------------------------------
+
+    def _begin(self, asked: Any) -> Trial:
+        """Turn a trial of the study into one of ours."""
+        state = asked.storage.get_trial(asked._trial_id).state
+        if state.is_finished():
+            stored = {key: self._space[key] for key in asked.params if key in self._space}
+            values = {key: parameter.meant(asked.params[key]) for key, parameter in stored.items()}
+        else:
+            asked.set_user_attr("owner", self._owner)
+            values = self._suggest(asked)
+        job: dict[str, Any] = {"id": asked._trial_id}
+        if self._settings["pruner"] != "none":
+            job |= {"study": self._plan.name, "storage": self._address}
+        pruned = self._settings["pruner"] != "none" or state is self._optuna.trial.TrialState.PRUNED
+        return Trial(asked.number, values, job, takes_pruned=pruned)
+
+    def _suggest(self, asked: Any) -> dict[str, Any]:
+        try:
+            values: dict[str, Any] = {}
+            for key, parameter in self._space.items():
+                if parameter.applies(values):
+                    values[key] = parameter.suggest(asked)
+        except ValueError as error:
+            raise ConfigError(
+                f"the study was begun with other choices: {error}",
+                where="sweep.parameters",
+                remedy="choices of a running study cannot be changed (ranges can); give sweep.name=<new>",
+            ) from error
+        return values
+
+    def _active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out the parameters whose conditions the others do not meet."""
+        active: dict[str, Any] = {}
+        for key, parameter in self._space.items():
+            if key in values and parameter.applies(active):
+                active[key] = values[key]
+        return active
