@@ -5,38 +5,41 @@ import torch
 
 from visionlab.errors import ConfigError
 
-FAMILIES = ["efficientnet_b0", "mobilenet_v2", "resnet18", "resnet50", "squeezenet1_0", "squeezenet1_1"]
+# config, side of the last features of 32 px images: with small_images, without
+FAMILIES = [
+    ("efficientnet_b0", 4, 1),
+    ("mobilenet_v2", 4, 1),
+    ("resnet18", 4, 1),
+    ("resnet50", 4, 1),
+    ("squeezenet1_0", 8, 1),
+    ("squeezenet1_1", 8, 1),
+]
 
 
-def side_before_head(network, size):
-    """Return height and width of the last features that still have them."""
+def side(network, size):
+    """Return the side of the last features that have one, px."""
     sides = []
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(lambda _, __, output: sides.append(output.shape[-1]))
+    part = network.features if hasattr(network, "features") else network.layer4
+    part.register_forward_hook(lambda _, __, output: sides.append(output.shape[-1]))
     network(torch.empty(2, 3, size, size, device="meta"))
-    return min(side for side in sides if side > 1) if max(sides[-4:]) > 1 else 1
+    return sides[0]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_auto_keeps_four_times_the_side_on_small_images_only(build, name):
-    small, papers = (
-        side_before_head(build(name, f"model.network.small_images={value}", device="meta"), 32)
-        for value in ("auto", "false")
-    )
-    assert small >= 4 and papers == 1
-    at_64 = side_before_head(build(name, image_size=64, device="meta"), 64)
-    at_65, at_65_papers = (
-        side_before_head(build(name, f"model.network.small_images={value}", image_size=65, device="meta"), 65)
-        for value in ("auto", "false")
-    )
-    assert at_64 >= 8 and at_65 == at_65_papers
+@pytest.mark.parametrize(("name", "small", "papers"), FAMILIES)
+def test_features_of_small_images_keep_their_extent(build, name, small, papers):
+    assert side(build(name, image_size=32, device="meta"), 32) == small
+    assert side(build(name, "model.network.small_images=false", image_size=32, device="meta"), 32) == papers
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_true_holds_for_any_size(build, name):
-    forced = build(name, "model.network.small_images=true", image_size=224, device="meta")
-    assert side_before_head(forced, 224) >= 28
+@pytest.mark.parametrize(("name", "small", "papers"), FAMILIES)
+def test_auto_means_up_to_64_px(build, name, small, papers):
+    for size, like in ((64, "true"), (65, "false")):
+        as_told = build(name, f"model.network.small_images={like}", image_size=size, device="meta")
+        assert side(build(name, image_size=size, device="meta"), size) == side(as_told, size)
+
+
+def test_the_larger_side_decides(build):
+    assert side(build("resnet18", image_size=(32, 65), device="meta"), 64) == 2
 
 
 def test_anything_else_is_an_error(build):
