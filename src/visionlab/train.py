@@ -53,8 +53,11 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     if plain["force"]:
         run.clear()
     if run.status == "completed" and ("test" in run.result["evaluated"] or not plain["test"]):
+        from visionlab.reports import run_page
         from visionlab.training import environment
 
+        if not run.page.exists():
+            run_page.write(run.dir)
         ranks.announce(run, None, answered=True)
         closing.remembered(run, environment.changes(run))
         return run

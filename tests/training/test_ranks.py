@@ -58,7 +58,9 @@ def test_two_devices_give_the_figures_of_one(tmp_path, witness):
     assert two.status == "completed"
     for name, value in one.result["metrics"].items():
         assert two.result["metrics"][name] == pytest.approx(value, abs=2e-5), name
-    assert [(p["image"], p["predicted"]) for p in two.predictions] == [(p["image"], p["predicted"]) for p in one.predictions]
+    assert [(p["image"], p["predicted"]) for p in two.predictions] == [
+        (p["image"], p["predicted"]) for p in one.predictions
+    ]
     assert len({p["image"] for p in two.predictions}) == len(two.predictions) == 80
 
 

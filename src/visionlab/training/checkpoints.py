@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from visionlab.runs import Run
 
@@ -79,4 +79,6 @@ class Checkpoints(Checkpoint):
         better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
         if better and not math.isnan(value):
             self.best, self.best_epoch = value, trainer.current_epoch
-            trainer.save_checkpoint(self.run.checkpoint("best"), weights_only=True)
+            # Lightning asks callbacks for the averaged weights only where it saves everything.
+            averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.run.checkpoint("best"), weights_only=not averaged)

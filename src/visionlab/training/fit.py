@@ -94,8 +94,9 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             evaluated=splits,
             images_per_second=_median([row["images_per_second"] for row in rows]),
         )
-        run_page.write(run.dir)
-        tensorboard.finish(trainer.loggers, run, plain, config.monitor)
+    # The result stands, whatever becomes of its page.
+    run_page.write(run.dir)
+    tensorboard.finish(trainer.loggers, run, plain, config.monitor)
 
 
 def test(config: DictConfig, run: Run) -> None:
@@ -206,7 +207,7 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         if not recorded:
             return
         seconds = run.result["seconds"]
-        so_far = seconds["before"] + time.perf_counter() - began
+        so_far = seconds.get("before", 0.0) + time.perf_counter() - began
         run.update(status=status, error=str(error) or type(error).__name__, seconds=seconds | {"so_far": so_far})
 
     try:
