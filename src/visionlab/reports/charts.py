@@ -210,8 +210,8 @@ def scatter(
 ) -> Html:
     """Draw named dots.
 
-    A name is written once, beside its first dot and where there is room; of more than 12 names only the first. The
-    pointer tells the rest.
+    A name that is short is written once, beside its first dot and where there is room; of more than 12 names only the
+    first. The pointer tells the rest.
     """
     known = [p for p in points if math.isfinite(p.x) and math.isfinite(p.y) and (p.x > 0 or not x.log)]
     across = place(x, [p.x for p in known], 54, width - 16)
@@ -227,7 +227,7 @@ def scatter(
             line = f"M{px(a)} {px(up(p.spread[0]))}V{px(up(p.spread[1]))}"
             parts.append(f'<path d="{line}" stroke="{p.colour}" stroke-opacity=".5" stroke-width="1.5"/>')
         parts.append(f'<circle cx="{px(a)}" cy="{px(b)}" r="5.5" fill="{p.colour}" stroke="var(--ground)"/>')
-        if p.name not in named and (few or not named):
+        if p.name not in named and len(p.name) <= 26 and (few or not named):
             text = _name(p.name, a, b, width, taken)
             named |= {p.name} if text else set()
             parts.append(text)
@@ -241,14 +241,13 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 def _name(name: str, a: float, b: float, width: float, taken: list[_Box]) -> str:
     """Write a dot's name on a side that is free, and note the room it takes; empty where no side is."""
-    text = name if len(name) <= 26 else name[:25] + "…"
-    wide = 6.3 * len(text)
+    wide = 6.3 * len(name)
     for anchor, shift, rise in (("start", 9, -6), ("end", -9, -6), ("start", 9, 14), ("end", -9, 14)):
         left = a + shift - (wide if anchor == "end" else 0)
         box = (left, b + rise - 10, left + wide, b + rise + 3)
         if left >= 54 and box[2] <= width and not any(_overlap(box, other) for other in taken):
             taken.append(box)
-            return text_at(a + shift, b + rise, text, anchor, 11)
+            return text_at(a + shift, b + rise, name, anchor, 11)
     return ""
 
 

@@ -1,6 +1,7 @@
 """The runs that are to be compared: found below the given directories, named, grouped and coloured."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,10 +112,9 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
 def _runs_below(directory: Path) -> list[Path]:
     if not directory.is_dir():
         siblings = [path.name for path in directory.parent.iterdir()] if directory.parent.is_dir() else []
-        hint = nearest(directory.name, siblings) if siblings else "see outputs/ for the runs that there are"
-        raise RunError(
-            "no such directory", where=str(directory), remedy=hint if len(hint) < 200 else "see its parent folder"
-        )
+        hint = nearest(directory.name, siblings)
+        remedy = hint if hint.startswith("did you mean") else "runs lie in outputs/, unless outputs=<dir> moved them"
+        raise RunError("no such directory", where=str(directory), remedy=remedy)
     found = sorted(path.parent for path in directory.glob("*/result.json"))
     if not found:
         raise RunError(
@@ -129,7 +129,7 @@ def _runs_below(directory: Path) -> list[Path]:
 def _sweep(directory: Path, add: Any) -> Sweep:
     try:
         content = json.loads((directory / "sweep.json").read_text(encoding="utf-8"))
-        listed = [(directory / row["dir"], row) for row in content["runs"]]
+        listed = [(Path(os.path.normpath(directory / row["dir"])), row) for row in content["runs"]]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunError(
             "this sweep's list of runs cannot be read",

@@ -78,9 +78,9 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def same_images(a: Predictions, b: Predictions) -> bool:
     """Whether two runs were evaluated on the same images with the same classes, in whatever order."""
-    return len(a) == len(b) > 0 and sorted(zip(a.images, a.target, strict=True)) == sorted(
-        zip(b.images, b.target, strict=True)
-    )
+    if a.images == b.images:
+        return a.target == b.target and len(a) > 0
+    return len(a) == len(b) and dict(zip(a.images, a.target, strict=True)) == dict(zip(b.images, b.target, strict=True))
 
 
 def each_pair(names: Sequence[str], predicted: Sequence[Predictions]) -> list[PairedTest]:

@@ -77,7 +77,7 @@ class _Axis:
         self.words = not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         distinct = list(dict.fromkeys(values))
         # A few numbers, as on a grid, stand at equal distances, where their lines do not crowd.
-        if self.words or (even and len(distinct) <= 6 < len(values)):
+        if self.words or (even and len(distinct) <= min(6, len(values) - 1)):
             ordered = sorted(distinct, key=str) if self.words else sorted(distinct)
             self.places = {written(v): (i + 0.5) / len(ordered) for i, v in enumerate(ordered)}
             return

@@ -4,7 +4,9 @@ import csv
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -78,21 +80,36 @@ class Reading:
         return self.run.predictions
 
     @cached_property
+    def _by_split(self) -> dict[str, Predictions]:
+        # By columns and with shared strings: a comparison holds the predictions of a hundred runs at a time.
+        try:
+            with (self.dir / "predictions.csv").open(newline="", encoding="utf-8") as file:
+                head, *rows = csv.reader(file)
+        except (OSError, ValueError):
+            return {}
+        table = dict(zip(head, zip(*rows, strict=True), strict=True)) if rows else {}
+        found = {}
+        for split in dict.fromkeys(table.get("split", ())):
+            of_split = [name == split for name in table["split"]]
+            column = {name: list(compress(values, of_split)) for name, values in table.items()}
+            found[split] = Predictions(
+                split=split,
+                images=list(map(intern, column["image"])),
+                target=list(map(intern, column["target"])),
+                predicted=list(map(intern, column["predicted"])),
+                confidence=np.array([number(value) for value in column["confidence"]], float),
+                correct=np.array(column["correct"]) == "1",
+            )
+        return found
+
+    @property
     def splits(self) -> list[str]:
         """The splits with predictions, test first."""
-        return sorted({row["split"] for row in self.lines}, key=lambda name: (name != "test", name))
+        return sorted(self._by_split, key=lambda name: (name != "test", name))
 
     def predictions(self, split: str) -> Predictions:
         """The predictions of one split."""
-        rows = [row for row in self.lines if row["split"] == split]
-        return Predictions(
-            split=split,
-            images=[row["image"] for row in rows],
-            target=[row["target"] for row in rows],
-            predicted=[row["predicted"] for row in rows],
-            confidence=np.array([number(row["confidence"]) for row in rows], float),
-            correct=np.array([row["correct"] == "1" for row in rows], bool),
-        )
+        return self._by_split[split]
 
     @property
     def split(self) -> str | None:

@@ -44,7 +44,8 @@ def tests(found: Sequence[PairedTest], metric: str) -> list[Html]:
     body = []
     for t in shown:
         verdict = "may be chance" if t.better is None else f"{'A' if t.better == t.a else 'B'} is better"
-        interval = "{:+.1f} to {:+.1f}".format(*(100 * v for v in t.interval))
+        low, high = (round(100 * v, 1) + 0.0 for v in t.interval)  # + 0.0: no minus before a zero
+        interval = f"{low:+.1f} to {high:+.1f}"
         names = [t.b] if against_best else [t.a, t.b]
         body.append([*names, verdict, 100 * t.difference, interval, t.only_a, t.only_b, t.p, t.adjusted])
     return [
