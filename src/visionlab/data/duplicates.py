@@ -1,0 +1,115 @@
+"""Finds pictures that are alike without being equal: other scale, crop of a few pixels, compression or tone.
+
+Two steps. A perceptual hash of 64 bits (Zauner, "Implementation and benchmarking of perceptual image hash functions",
+2010) compares all pairs: the signs of the lowest frequencies of the grey image of 32 x 32 px, here each relative to its
+median over the data set, so that what all images share (a black border, a face in the middle) says nothing. Pairs that
+differ in at most 8 bits then count if their colour thumbnails of 16 x 16 px correlate by at least 0.95, both less the
+mean thumbnail of the set (or all portraits would) and less their own mean colours (or all blue skies would).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from visionlab.data.color import luma
+from visionlab.data.index import IntArray
+
+SIDE = 32  # px of the thumbnails
+BITS = 64
+MOST_BITS = 8  # that a pair may differ in
+LEAST_CORRELATION = 0.95
+LIMIT = 300_000  # images; all pairs of more would take minutes
+_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of images that are alike, the most alike first.
+
+    Attributes:
+        rows: int64 [P, 2], each pair ascending.
+        correlation: float32 [P], of the thumbnails: the lesser of the two.
+    """
+
+    rows: IntArray
+    correlation: NDArray[np.float32]
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """Shrink images to means of areas.
+
+    Args:
+        images: float [B, 3, H, W].
+
+    Returns:
+        float [B, 3, 32, 32].
+    """
+    height, width = images.shape[-2:]
+    if height % SIDE or width % SIDE:
+        return F.adaptive_avg_pool2d(images, SIDE)
+    return F.avg_pool2d(images, (height // SIDE, width // SIDE))  # the same, several times as fast
+
+
+def alike(thumbs: Tensor) -> Pairs:
+    """Find the pairs that are alike among thumbnails float [N, 3, 32, 32]."""
+    signs = hashes(thumbs)
+    found = _close(signs)
+    colours = F.avg_pool2d(thumbs, 2)
+    views = (colours - colours.mean(0), colours - colours.mean((2, 3), keepdim=True))
+    correlation = torch.stack([_correlation(F.normalize(view.flatten(1)), found) for view in views]).amin(0)
+    order = correlation.argsort(descending=True)
+    order = order[correlation[order] >= LEAST_CORRELATION]
+    return Pairs(found[order].numpy(), correlation[order].numpy())
+
+
+def _correlation(vectors: Tensor, pairs: Tensor) -> Tensor:
+    """Products of vectors float [N, D] of length 1, of each of the pairs int64 [P, 2]."""
+    return torch.cat([(vectors[part[:, 0]] * vectors[part[:, 1]]).sum(1) for part in pairs.split(_BLOCK)])
+
+
+def hashes(thumbs: Tensor) -> Tensor:
+    """Return the hashes of thumbnails float [N, 3, 32, 32] as float [N, 64] of -1 and 1."""
+    frequencies, places = torch.arange(9.0)[:, None], torch.arange(SIDE) + 0.5
+    cosines = (frequencies * places * (math.pi / SIDE)).cos()
+    found = torch.cat([cosines @ luma(part)[:, 0] @ cosines.T for part in thumbs.split(_BLOCK)])  # [N, 9, 9]
+    rank = (torch.arange(9)[:, None] + torch.arange(9)).flatten()
+    lowest = rank.argsort(stable=True)[1 : BITS + 1]  # without the mean
+    chosen = found.flatten(1)[:, lowest]
+    return (chosen > chosen.median(0).values).float() * 2 - 1
+
+
+def _close(signs: Tensor) -> Tensor:
+    """Return the pairs int64 [P, 2] of rows of float [N, 64] that differ in at most `MOST_BITS` places."""
+    least = BITS - 2 * MOST_BITS  # a product of signs loses 2 for each bit that differs
+    found = []
+    for start in range(0, len(signs), _BLOCK):
+        block = signs[start : start + _BLOCK]
+        products = block @ signs[start:].T
+        products[:, : len(block)].triu_(1)  # each pair once
+        rows = (products.amax(1) >= least).nonzero().squeeze(1)  # few, so the rest is not looked at in detail
+        pairs = (products[rows] >= least).nonzero()
+        found.append(torch.stack([rows[pairs[:, 0]], pairs[:, 1]], 1) + start)
+    return torch.cat(found) if found else torch.zeros(0, 2, dtype=torch.int64)
+
+
+def groups(rows: IntArray) -> list[list[int]]:
+    """Join pairs int64 [P, 2] that share an image; the largest groups first, each ascending."""
+    above: dict[int, int] = {}
+
+    def top(row: int) -> int:
+        while above.setdefault(row, row) != row:
+            above[row] = row = above[above[row]]
+        return row
+
+    for a, b in rows.tolist():
+        first, second = sorted((top(a), top(b)))
+        above[second] = first
+    members: dict[int, list[int]] = {}
+    for row in sorted(above):
+        members.setdefault(top(row), []).append(row)
+    return sorted(members.values(), key=lambda group: (-len(group), group[0]))

@@ -1,0 +1,83 @@
+"""Look at a data set before training on it: `python -m visionlab.explore`, or `visionlab.explore(overrides=[...])`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig
+
+from visionlab import doors
+from visionlab.config import check, compose, resolved
+
+if TYPE_CHECKING:
+    from visionlab.data.survey import Survey
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What was found, and where it was written.
+
+    Attributes:
+        dir: The folder of the page and the CSV files.
+        page: The page.
+        survey: The measurements.
+    """
+
+    dir: Path
+    page: Path
+    survey: "Survey"
+
+
+def explore(
+    overrides: Sequence[str] = (), *, config: DictConfig | None = None, out: str | Path | None = None
+) -> Exploration:
+    """Measure a data set and write a page and CSV files about it.
+
+    Args:
+        overrides: Hydra overrides, such as `["data=folder", "data.root=photos", "augment=flip_crop"]`.
+        config: A composed config instead of overrides.
+        out: The folder to write to; `<outputs>/explore/<data.name>` unless given.
+
+    Raises:
+        DataError: The data are missing, or nothing of them can be used.
+    """
+    asked = config if config is not None else compose(overrides, name="explore")
+    plain = resolved(asked)
+    chosen = out or plain.pop("out")
+    check(plain)
+    from visionlab.data.survey import Survey
+    from visionlab.reports import exploration
+    from visionlab.training.build import data_module
+
+    survey = Survey(data_module(asked))
+    folder = Path(chosen or Path(plain["outputs"]) / "explore" / plain["data"]["name"])
+    page = exploration.write(survey, folder, given=list(overrides))
+    return Exploration(folder, page, survey)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="explore")
+def job(config: DictConfig) -> None:
+    """Explore the data of a command line and say in a few lines what was found."""
+    from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
+
+    from visionlab.reports.exploration import findings
+
+    found = explore(list(HydraConfig.get().overrides.task), config=config)
+    console = Console()
+    for line in findings(found.survey):
+        console.print(f"- {line}", markup=False, highlight=False)
+    console.print(f"\n{found.page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Enter from the command line."""
+    doors.enter(job)
+
+
+doors.callable_module(__name__)
+
+if __name__ == "__main__":
+    main()

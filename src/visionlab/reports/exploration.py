@@ -1,0 +1,336 @@
+"""The page about a data set: what is in it, what is odd about it, and which settings deal with that."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from visionlab.data import duplicates, transform
+from visionlab.data.survey import FENCE, Survey
+from visionlab.reports import charts, exploration_tables
+from visionlab.reports.charts import Point, Series
+from visionlab.reports.numbers import percent
+from visionlab.reports.page import (
+    Column,
+    Html,
+    Page,
+    Tile,
+    callout,
+    code,
+    columns,
+    figure,
+    gallery,
+    join,
+    note,
+    pairs,
+    picture,
+    table,
+    tabs,
+    tiles,
+)
+from visionlab.reports.svg import Axis
+
+SPLITS = {"train": "Train", "val": "Validation", "test": "Test"}
+SHOWN = 48  # odd images, and groups of near duplicates, that the page shows; the CSV files have all
+VERSIONS = 8  # of each augmented image
+MANY = 120  # classes; a chart of more bars is a curve instead
+
+
+def write(survey: Survey, folder: Path, *, given: Sequence[str] = ()) -> Path:
+    """Write explore.html and the CSV files.
+
+    Args:
+        survey: The measurements.
+        folder: Where to.
+        given: The overrides that chose the data, repeated in the commands that the page suggests.
+
+    Returns:
+        The path of the page.
+    """
+    exploration_tables.write(survey, folder)
+    return build(survey, given).write(folder / "explore.html")
+
+
+def findings(survey: Survey) -> list[str]:
+    """Say in a line each what one should know before training."""
+    counts = survey.class_counts
+    sizes = {name: len(rows) for name, rows in survey.splits.items() if len(rows)}
+    lines = [
+        f"{len(survey.index):,} images in {len(survey.index.classes)} classes: "
+        + ", ".join(f"{count:,} {SPLITS[name].lower()}" for name, count in sizes.items())
+        + (f", {left:,} left out" if (left := int(counts["left out"].sum())) else "")
+    ]
+    if survey.unreadable:
+        lines.append(f"{_some(len(survey.unreadable), 'file')} cannot be read")
+    many, few = counts["train"].max(), counts["train"].min()
+    if many > 2 * few:
+        lines.append(f"the largest class has {many / max(few, 1):.1f} times the training images of the smallest")
+    if len(survey.shapes.unusual):
+        lines.append(f"{_some(len(survey.shapes.unusual), 'image')} of unusual shape")
+    if copies := sum(len(group) - 1 for group in survey.exact):
+        lines.append(f"{_some(copies, 'image')} equal to another one, byte for byte")
+    if survey.near is not None and len(survey.near.rows):
+        across = int((survey.split_of[survey.near.rows[:, 0]] != survey.split_of[survey.near.rows[:, 1]]).sum())
+        lines.append(f"{_some(len(survey.near.rows), 'pair')} that look alike, {across:,} of them in different splits")
+    return lines
+
+
+def build(survey: Survey, given: Sequence[str]) -> Page:
+    """Make the page."""
+    data = survey.data
+    height, width = data.image_size
+    page = Page(str(data.name), subtitle=f"{data.root} · used at {width} x {height} px")
+    page.section("Summary", tiles(_headline(survey)), *_advice(survey, given))
+    page.section("Classes", *_classes(survey))
+    page.section("Shapes", *_shapes(survey))
+    page.section("Unreadable files", *_unreadable(survey))
+    page.section("Duplicates", *_duplicates(survey))
+    page.section("Colours", *_colours(survey))
+    page.section("Samples", *_samples(survey))
+    page.section("Augmented", *_augmented(survey))
+    return page
+
+
+def _headline(survey: Survey) -> list[Tile]:
+    counts = survey.class_counts
+    items = [
+        Tile("Images", f"{len(survey.index):,}", f"in {len(survey.index.classes):,} classes", strong=True),
+        *(
+            Tile(SPLITS[name], f"{len(rows):,}", percent(len(rows) / len(survey.index), 1))
+            for name, rows in survey.splits.items()
+            if len(rows)
+        ),
+    ]
+    if (enlarged := int(survey.data.class_counts.sum())) > len(survey.splits["train"]):
+        items.append(Tile("Enlarged train", f"{enlarged:,}", "with the variants of data.expand"))
+    if left := int(counts["left out"].sum()):
+        items.append(Tile("Left out", f"{left:,}", "bad, filtered, or a copy in another split"))
+    few, many = int(counts["train"].min()), int(counts["train"].max())
+    items.append(Tile("Images a class", f"{few:,}" if few == many else f"{few:,} to {many:,}", "of the training split"))
+    items.append(Tile("Unreadable", f"{len(survey.unreadable):,}", "files"))
+    items.append(
+        Tile("Unusual shapes", f"{len(survey.shapes.unusual):,}", _some(len(survey.shapes.table), "different size"))
+    )
+    items.append(Tile("Exact copies", f"{sum(len(group) - 1 for group in survey.exact):,}", "byte for byte"))
+    if survey.near is not None:
+        items.append(Tile("Near duplicates", f"{len(survey.near.rows):,}", "pairs"))
+    return items
+
+
+def _advice(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
+    """Settings that answer to what was found, ready to paste."""
+    counts = survey.class_counts["train"]
+    data = [
+        (setting, f"leaves out {_some(count, 'image')} of unusual shape") for setting, count in survey.shapes.overrides
+    ]
+    if survey.unreadable:
+        data.append(("data.on_bad_image=skip", f"trains without {_some(len(survey.unreadable), 'unreadable file')}"))
+    others = []
+    if counts.max() > 2 * counts.min():
+        others.append(("data.sampler=balanced", "shows each class equally often"))
+        others.append(("loss=weighted_cross_entropy", "or weighs the rare classes more in the loss"))
+    own = survey.colours["train"]
+    if max(abs(a - b) for a, b in zip(own.mean, survey.data.mean, strict=True)) > 0.02:
+        mean, std = (",".join(f"{value:.4f}" for value in values) for values in (own.mean, own.std))
+        others.append((f"data.mean=[{mean}] data.std=[{std}]", "normalises by the colours of this training split"))
+    if data or others:
+        yield note("Settings that answer to what was found:")
+        yield pairs({what: setting for setting, what in (*data, *others)})
+    if data:
+        chosen = [text for text in given if text.partition("=")[0] not in ("out", "outputs", "augment")]
+        parts = ["python", "-m", "visionlab.train", *chosen, *(setting for setting, _ in data)]
+        yield code(" ".join(map(shlex.quote, parts)))
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _classes(survey: Survey) -> Iterator[Html]:
+    counts, names = survey.class_counts, survey.index.classes
+    order = np.argsort(-counts["all"], kind="stable")
+
+    def chart(which: str) -> Html:
+        values = counts[which][order].tolist()
+        if len(names) > MANY:
+            curve = Series("images", list(range(1, len(names) + 1)), values)
+            return charts.lines([curve], x=Axis("class, the most frequent first", whole=True), y=Axis("images", low=0))
+        return charts.bars(
+            [names[i] for i in order], values, axis=Axis("images", whole=True), mean=float(np.mean(values))
+        )
+
+    present = {"all": "Whole set"} | {name: title for name, title in SPLITS.items() if len(survey.splits[name])}
+    drawings = {title: figure(chart(name)) for name, title in present.items()}
+    keys = [*present, *(["left out"] if counts["left out"].any() else [])]
+    heads = ["class", *(SPLITS.get(key, key).lower() for key in keys)]
+    rows = [[names[i], *(int(counts[key][i]) for key in keys)] for i in order]
+    total = ["all", *(int(counts[key].sum()) for key in keys)]
+    body = table(heads, rows, foot=[total], filterable=len(names) > 30, tall=len(names) > 14)
+    yield columns(tabs("distribution", drawings), body)
+
+
+def _shapes(survey: Survey) -> Iterator[Html]:
+    shapes, readable = survey.shapes, len(survey.readable)
+    if not shapes.table:
+        return
+    (width, height), most = shapes.table[0]
+    heads: list[Column | str] = ["width", "height", "images", Column("share", form=lambda v: percent(v, 1), bar=True)]
+    rows = [[w, h, count, count / readable] for (w, h), count in shapes.table[:200]]
+    body = table(heads, rows, tall=len(rows) > 12)
+    if len(shapes.table) == 1:
+        yield note(f"All images are {width} x {height} px.")
+        return
+    points = [Point(w, h, "", f"{w} x {h} px: {_some(count, 'image')}") for (w, h), count in shapes.table[:1500]]
+    chart = charts.scatter(points, x=Axis("width, px"), y=Axis("height, px"))
+    more = f"The {len(rows)} most frequent of {len(shapes.table):,} sizes." if len(rows) < len(shapes.table) else ""
+    how = "are padded" if survey.data.transform.resize == "none" else "are enlarged"
+    small = int((survey.store.sizes[survey.readable].min(axis=1) < min(survey.data.image_size)).sum())
+    remarks = f"{_some(small, 'image')} smaller than what the network gets, which {how}." if small else ""
+    yield note(remarks)
+    yield columns(join([body, note(more)]), figure(chart))
+    if not len(shapes.unusual):
+        yield note("No shape stands out.")
+        return
+    rule = (
+        f"Unusual here is each size but the one that {percent(most / readable, 0)} of the images have."
+        if 2 * most >= readable
+        else f"Unusual here is a shorter side, or an aspect ratio, more than {FENCE} robust deviations from the median."
+    )
+    shown = shapes.unusual[:SHOWN]
+    more = f" The {SHOWN} most unusual of {len(shapes.unusual):,} follow; unusual.csv has all."
+    yield note(rule + (more if len(shapes.unusual) > SHOWN else ""))
+    sizes = survey.store.sizes
+    yield gallery(
+        (_original(survey, row), f"{sizes[row, 1]} x {sizes[row, 0]}", None, survey.name(row))
+        for row in map(int, shown)
+    )
+
+
+def _unreadable(survey: Survey) -> Iterator[Html]:
+    if not survey.unreadable:
+        yield note("All files can be read.")
+        return
+    yield callout("Training stops at these files unless they are repaired, removed or left out (see above).")
+    yield table(["file", "what is wrong"], survey.unreadable[:500], filterable=len(survey.unreadable) > 20, tall=True)
+
+
+def _duplicates(survey: Survey) -> Iterator[Html]:
+    if survey.exact:
+        yield note(
+            "Files that are equal byte for byte. Of those on both sides of a split only the ones in validation and "
+            "test are used; copies within train are trained on as often as they are there."
+        )
+        yield _groups(survey, survey.exact)
+    else:
+        yield note("No two files are equal.")
+    if survey.near is None:
+        yield note(f"Pictures that look alike are searched for in up to {duplicates.LIMIT:,} images.")
+        return
+    if not len(survey.near.rows):
+        yield note("No two pictures look alike.")
+        return
+    label, split = survey.index.labels, survey.split_of
+    a, b = survey.near.rows.T
+    across, disputed = int((split[a] != split[b]).sum()), int((label[a] != label[b]).sum())
+    groups = duplicates.groups(survey.near.rows)
+    yield Html("<h3>Near duplicates</h3>")
+    yield note(
+        f"{_some(len(a), 'pair')} in {_some(len(groups), 'group')} look alike without being equal; {across:,} of them "
+        f"in different splits, {disputed:,} in different classes. Found by a perceptual hash (at most "
+        f"{duplicates.MOST_BITS} of {duplicates.BITS} bits differ) and the correlation of thumbnails (at least "
+        f"{duplicates.LEAST_CORRELATION}). Groups in several splits come first, in red. Nothing is done about them; "
+        "near_duplicates.csv has all."
+    )
+    first = sorted(groups, key=lambda group: (len({split[row] for row in group}) == 1, -len(group)))
+    yield _groups(survey, first)
+
+
+def _groups(survey: Survey, groups: Sequence[Sequence[int]]) -> Html:
+    """Some groups as rows of pictures: those that stand in several splits are marked."""
+    parts = []
+    for group in groups[: SHOWN // 2]:
+        splits = {str(survey.split_of[row]) for row in group}
+        items = [
+            (
+                _stored(survey, row),
+                survey.class_of(row),
+                False if len(splits) > 1 else None,
+                join([SPLITS.get(str(survey.split_of[row]), "left out").lower(), f" · {survey.name(row)}"]),
+            )
+            for row in group[:6]
+        ]
+        more = f"and {len(group) - 6} more" if len(group) > 6 else ""
+        parts.append(join([gallery(items), note(more)]))
+    rest = len(groups) - len(parts)
+    return join([columns(*parts, least=330), note(f"{rest:,} more groups are in the CSV file." if rest > 0 else "")])
+
+
+def _colours(survey: Survey) -> Iterator[Html]:
+    heads = ["", "images", *(f"{which} {colour}" for which in ("mean", "deviation") for colour in ("r", "g", "b"))]
+
+    def cells(values: Sequence[float]) -> list[str]:
+        return [f"{value:.4f}" for value in values]
+
+    names = {"all": "Whole set", **SPLITS}
+    rows = [[names[k], c.images, *cells(c.mean), *cells(c.std)] for k, c in survey.colours.items()]
+    rows.append(["used to normalise", None, *cells(survey.data.mean), *cells(survey.data.std)])
+    yield note("Of the pixels as the network gets them, from 0 (black) to 1; black borders of padding count.")
+    yield table([Column(head, numeric=i > 0) for i, head in enumerate(heads)], rows, sort=False)
+
+
+def _samples(survey: Survey) -> Iterator[Html]:
+    random = np.random.default_rng(0)
+    names = survey.index.classes
+    each = max(1, min(8, 96 // len(names)))
+    items = []
+    for label in range(min(len(names), MANY)):
+        members = survey.readable[survey.index.labels[survey.readable] == label]
+        for row in random.permutation(members)[:each]:
+            items.append((_stored(survey, int(row)), names[label], None, ""))
+    yield note("As the network gets them, before augmentation and normalisation.")
+    yield gallery(items)
+
+
+def _augmented(survey: Survey) -> Iterator[Html]:
+    augment = survey.data.augment
+    if not augment:
+        yield note("No augmentation is chosen. To see one: augment=flip_crop, augment=randaugment, ...")
+        return
+    train = np.random.default_rng(1).permutation(survey.splits["train"])
+    _, first = np.unique(survey.index.labels[train], return_index=True)  # an image each of some classes
+    rows = train[np.sort(first)[:6]]
+    images = survey.store.gather(torch.from_numpy(rows))
+    labels = torch.from_numpy(survey.index.labels[rows])
+    versions = []
+    for epoch in range(VERSIONS):
+        places = torch.arange(len(rows))
+        changed, _ = augment(
+            images, labels, seed=survey.data.seed, epoch=epoch, places=places, classes=survey.data.num_classes
+        )
+        versions.append((changed * 255).round().byte() if changed.is_floating_point() else changed)
+    yield note(f"Some training images, and what augmentation makes of each in the first {VERSIONS} epochs.")
+    for i, row in enumerate(rows):
+        made = [(_as_picture(version[i]), f"epoch {epoch + 1}", None, "") for epoch, version in enumerate(versions)]
+        yield gallery([(_as_picture(images[i]), survey.class_of(int(row)), None, ""), *made])
+
+
+def _stored(survey: Survey, row: int) -> Html:
+    return _as_picture(survey.store.pixels[row], alt=survey.name(row))
+
+
+def _as_picture(pixels: torch.Tensor, alt: str = "") -> Html:
+    return picture(pixels.permute(1, 2, 0).numpy(), alt=alt, largest=144)
+
+
+def _original(survey: Survey, row: int) -> Html:
+    """The whole image from its file, as the store's is cropped; the store's where there is no file."""
+    if survey.index.stamps is None:
+        return _stored(survey, row)
+    try:
+        image: NDArray[np.uint8] = np.asarray(transform.read(survey.index.root / survey.index.names[row]))
+    except OSError:
+        return _stored(survey, row)
+    return picture(image, alt=survey.name(row), largest=144)

@@ -1,0 +1,159 @@
+"""`explore` finds what is odd about a folder of images, and says which settings deal with it."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from visionlab import explore
+from visionlab.config import compose
+from visionlab.data import duplicates
+from visionlab.data.survey import deviations, measure_shapes
+from visionlab.errors import DataError
+from visionlab.training.build import data_module
+
+
+def scene(seed, size=(60, 60)):
+    """A picture of blobs: smooth, as photographs are, so that scaling leaves it alike."""
+    random = np.random.default_rng(seed)
+    small = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return small.resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """40 and 12 images of 60 px, of which some are odd in a way of their own."""
+    root = tmp_path_factory.mktemp("photos")
+    for label, (name, count) in enumerate({"cherry": 40, "tomato": 12}.items()):
+        (root / name).mkdir()
+        for i in range(count):
+            scene(100 * label + i).save(root / name / f"{i:02d}.png")
+    scene(500, (60, 20)).save(root / "cherry" / "wide.png")
+    scene(501, (30, 30)).save(root / "cherry" / "small.png")
+    (root / "cherry" / "copy.png").write_bytes((root / "cherry" / "03.png").read_bytes())
+    buffer = io.BytesIO()
+    Image.open(root / "cherry" / "05.png").resize((90, 90)).resize((60, 60)).save(buffer, "JPEG", quality=60)
+    (root / "tomato" / "again.jpg").write_bytes(buffer.getvalue())
+    (root / "tomato" / "cut.png").write_bytes((root / "tomato" / "00.png").read_bytes()[:300])
+    (root / "tomato" / "<b>empty.jpg").write_bytes(b"")
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("explored")
+    overrides = ["data=folder", "data.name=fruit", f"data.root={photos}", "data.image_size=48", "augment=fruit"]
+    return explore(overrides, out=out)
+
+
+def rows(found, name):
+    with (found.dir / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_classes_of_the_whole_set_and_of_each_split(found):
+    assert [(row["class"], int(row["all"])) for row in rows(found, "classes")] == [("cherry", 43), ("tomato", 15)]
+    for row in rows(found, "classes"):
+        assert int(row["all"]) == sum(int(row[key]) for key in ("train", "val", "test", "left_out"))
+    assert int(rows(found, "classes")[1]["left_out"]) == 2
+
+
+def test_sizes_and_unusual_ones(found):
+    sizes = {(row["width"], row["height"]): int(row["images"]) for row in rows(found, "dimensions")}
+    assert sizes == {("60", "60"): 54, ("60", "20"): 1, ("30", "30"): 1}
+    assert {row["image"] for row in rows(found, "unusual")} == {"cherry/wide.png", "cherry/small.png"}
+    assert "data.keep_sizes=[60x60]" in found.page.read_text()
+
+
+def test_the_suggested_settings_leave_out_what_they_say(found, photos):
+    settings = [setting for setting, _ in found.survey.shapes.overrides]
+    data = data_module(
+        compose(["data=folder", f"data.root={photos}", "data.image_size=48", "data.on_bad_image=skip", *settings])
+    )
+    assert [sum(data.fit.removed.values())] == [count for _, count in found.survey.shapes.overrides] == [2]
+
+
+def test_unreadable_files(found):
+    reasons = {row["image"]: row["reason"] for row in rows(found, "unreadable")}
+    assert set(reasons) == {"tomato/<b>empty.jpg", "tomato/cut.png"}
+    assert reasons["tomato/<b>empty.jpg"] == "empty file"
+
+
+def test_exact_and_near_duplicates(found):
+    assert {row["image"] for row in rows(found, "duplicates")} == {"cherry/03.png", "cherry/copy.png"}
+    pairs = [(row["image"], row["other"], row["class"], row["other_class"]) for row in rows(found, "near_duplicates")]
+    assert pairs == [("cherry/05.png", "tomato/again.jpg", "cherry", "tomato")]
+
+
+def test_means_and_deviations_are_those_of_the_pixels(found):
+    data = found.survey.data
+    pixels = data.pixels(data.splits.train).double() / 255
+    train = next(row for row in rows(found, "channels") if row["split"] == "train")
+    assert int(train["images"]) == len(pixels)
+    for channel, colour in enumerate(("red", "green", "blue")):
+        assert float(train[f"mean_{colour}"]) == pytest.approx(float(pixels[:, channel].mean()), abs=1e-5)
+        std = pixels[:, channel].std(correction=0)
+        assert float(train[f"std_{colour}"]) == pytest.approx(float(std), abs=1e-5)
+
+
+def test_the_page_shows_it_all_and_escapes_names(found):
+    page = found.page.read_text()
+    for text in ("cherry/wide.png", "tomato/cut.png", "cherry/copy.png", "tomato/again.jpg", "epoch 8"):
+        assert text in page
+    assert "<b>empty" not in page and "&lt;b&gt;empty" in page
+    assert page.count("<img") == 2 + 2 + 2 + 16 + 2 * 9  # odd, copies, alike, samples, augmented
+
+
+def test_unusual_without_a_usual_size():
+    random = np.random.default_rng(0)
+    sizes = random.integers(200, 260, (300, 2))
+    sizes[7], sizes[11] = (20, 24), (230, 1700)
+    shapes = measure_shapes(sizes, np.arange(300))
+    assert set(shapes.unusual.tolist()) == {7, 11} and sorted(shapes.why) == ["long and thin", "small"]
+    settings = dict(text.split("=") for text, _ in shapes.overrides)
+    assert 24 >= float(settings["data.min_side"]) > 20
+    assert 1700 / 230 > float(settings["data.max_aspect"]) >= 260 / 200 - 0.1
+    assert [count for _, count in shapes.overrides] == [1, 1]
+    assert deviations(np.array([1.0, 1, 1, 1, 9]))[-1] > 3
+
+
+def test_alike_finds_all_pairs_and_groups_join_them():
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.rand(4500, 3, 8, 8, generator=random) * 255  # more than two blocks of hashes
+    thumbs = torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
+    for copy, original in ((4400, 3), (2100, 2099), (4401, 3)):
+        thumbs[copy] = (thumbs[original] * 0.95 + 4 + torch.randn(3, 32, 32, generator=random)).clamp(0, 255)
+    found = duplicates.alike(thumbs)
+    assert sorted(map(tuple, found.rows.tolist())) == [(3, 4400), (3, 4401), (2099, 2100), (4400, 4401)]
+    assert (found.correlation > 0.99).all()
+    assert duplicates.groups(found.rows) == [[3, 4400, 4401], [2099, 2100]]
+
+
+@pytest.mark.parametrize("resize", ["pad", "none"])
+def test_a_common_black_border_makes_no_duplicates(resize, tmp_path):
+    for label, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            scene(20 * label + i, (60, 24) if i % 2 else (60, 30)).save(tmp_path / name / f"{i}.png")
+    given = ["data=folder", f"data.root={tmp_path}", "data.image_size=100", f"data.resize={resize}"]
+    found = explore([*given, f"outputs={tmp_path / 'out'}"])
+    assert found.dir == tmp_path / "out" / "explore" / "folder"
+    assert len(found.survey.near.rows) == 0
+    assert "No augmentation is chosen" in found.page.read_text()
+
+
+def test_the_command_says_what_was_found(photos, tmp_path):
+    command = [sys.executable, "-m", "visionlab.explore", "data=folder", "data.image_size=48"]
+    done = subprocess.run([*command, f"data.root={photos}", f"out={tmp_path}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 files cannot be read" in done.stdout and str(tmp_path / "explore.html") in done.stdout
+
+
+def test_data_that_are_missing():
+    with pytest.raises(DataError):
+        explore(["data=folder", "data.root=nowhere"])
