@@ -180,7 +180,11 @@ def test_split_and_content_are_the_same_in_each_process_and_for_any_workers(make
 
 def test_wrong_values_are_refused_by_name(make_folder, folder):
     root = make_folder()
-    for key, value in {"batch_size": 0, "image_size": 0, "mean": [0.5], "std": [1, 1, 0], "val_fraction": 1.5}.items():
+    wrong = {"batch_size": 0, "image_size": "big", "mean": [0.5], "std": [1, 1, 0], "val_fraction": 1.5,
+             "resize": "squeeze", "crop_ratio": 0, "sampler": "balance", "on_bad_image": "ignore",
+             "mean ": "red"}  # fmt: skip
+    for key, value in wrong.items():
+        key = key.strip()
         with pytest.raises(ConfigError, match=rf"data\.{key}"):
             folder(root, **{key: value})
 

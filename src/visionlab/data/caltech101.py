@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from visionlab.data.download import Source
-from visionlab.data.files import Found, build, class_folders, stamped
+from visionlab.data.files import Placed, build, class_folders, stamped
 from visionlab.data.index import Index, Split
 from visionlab.data.module import ImageDataModule
 from visionlab.data.splits import carve, leading, order_keys
@@ -56,10 +56,10 @@ class Caltech101(ImageDataModule):
 
 def listed_in(root: Path, folder: str, lists: dict[Split, Path]) -> Index:
     """Index the images whose paths below `root/folder` the text files list, one a line."""
-    found: list[tuple[Found, str, Split]] = []
+    found: list[Placed] = []
     for split, path in lists.items():
         for line in path.read_text(encoding="utf-8").split():
             name = line.split("/")[0]
             if name not in BACKGROUND:
-                found.append((stamped(root, f"{folder}/{line}"), name, split))
+                found.append((*stamped(root, f"{folder}/{line}"), name, split))
     return build(root, found)

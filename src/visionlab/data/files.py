@@ -1,8 +1,8 @@
 """Finds the images below a folder and the classes that the folder names give them."""
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from visionlab.data.index import Index, Split, canonical, printable
 from visionlab.errors import DataError
 
+log = logging.getLogger(__name__)
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), Split.TRAIN),
@@ -17,6 +18,7 @@ SPLIT_FOLDERS = {
     **dict.fromkeys(("test", "testing"), Split.TEST),
 }
 Found = tuple[str, int, int]  # path relative to the root, size in bytes, modification time in ns
+Placed = tuple[str, int, int, str, Split]  # the same with the name of its class and its split
 MISSING = (-1, -1)  # the stamp of a broken link or of a file that vanished; reading it names the reason
 
 
@@ -42,15 +44,17 @@ def require_folder(root: Path) -> None:
         )
 
 
-def images(root: Path, below: str) -> Iterator[Found]:
-    """Yield the image files anywhere below `root/below`, links followed and circles of links left out."""
-    yield from _walk(root, below, (os.path.realpath(root / below),))
+def images(root: Path, below: str) -> list[Found]:
+    """Return the image files anywhere below `root/below`, links followed and circles of links left out."""
+    found: list[Found] = []
+    _walk(root, below, (os.path.realpath(root / below),), found)
+    return found
 
 
-def _walk(root: Path, below: str, ancestors: tuple[str, ...]) -> Iterator[Found]:
+def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found]) -> None:
     try:
-        with os.scandir(root / below) as found:
-            entries = list(found)
+        with os.scandir(root / below) as listing:
+            entries = list(listing)
     except OSError as error:
         raise DataError(
             f"cannot list the folder {printable(str(root / below))}: {error.strerror}",
@@ -58,21 +62,21 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...]) -> Iterator[Found]
             remedy="give yourself permission to read it, or move it away",
         ) from error
     for entry in entries:
-        if entry.name.startswith("."):  # .DS_Store and the ._ copies that macOS leaves beside every image
+        name = entry.name
+        if name.startswith("."):  # .DS_Store and the ._ copies that macOS leaves beside every image
             continue
-        name = f"{below}/{entry.name}"
         if entry.is_dir():
-            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{entry.name}"
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{name}"
             circular = any(above == real or above.startswith(real + os.sep) for above in ancestors)
             if not circular:
-                yield from _walk(root, name, (*ancestors, real))
-        elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):  # no pipe or device
+                _walk(root, f"{below}/{name}", (*ancestors, real), found)
+        elif name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):  # no pipe or device
             try:
                 status = entry.stat()
             except OSError:
-                yield (name, *MISSING)
+                found.append((f"{below}/{name}", *MISSING))
             else:
-                yield (name, status.st_size, status.st_mtime_ns)
+                found.append((f"{below}/{name}", status.st_size, status.st_mtime_ns))
 
 
 def stamped(root: Path, name: str) -> Found:
@@ -95,13 +99,15 @@ def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozens
     Raises:
         DataError: The folder is missing, has no class folders or no images, or a split has a class that train lacks.
     """
-    found: list[tuple[Found, str, Split]] = []
+    found: list[Placed] = []
     named: dict[str, None] = {}
     for prefix, split in _parts(root, below):
         for folder in folders(root / prefix):
             if folder not in drop:
                 named[folder] = None  # a dict, because it keeps the order
-                found += [(file, folder, split) for file in images(root, prefix + folder)]
+                found += [(*file, folder, split) for file in images(root, prefix + folder)]
+    if found and (strays := sum(path.name.lower().endswith(EXTENSIONS) for path in (root / below).iterdir())):
+        log.warning("%d images lie beside the class folders in %s; they have no class and are left out", strays, root)
     return build(root, found, candidates=list(named))
 
 
@@ -116,8 +122,8 @@ def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
     return [(below, Split.FREE)]
 
 
-def build(root: Path, found: list[tuple[Found, str, Split]], *, candidates: list[str] | None = None) -> Index:
-    """Make an index of (file, class name, split), in canonical order.
+def build(root: Path, found: list[Placed], *, candidates: list[str] | None = None) -> Index:
+    """Make an index of files, in canonical order.
 
     Args:
         root: What the files' names are relative to.
@@ -129,11 +135,11 @@ def build(root: Path, found: list[tuple[Found, str, Split]], *, candidates: list
     """
     if not found:
         raise no_images(root)
-    found = sorted(found, key=lambda item: canonical(item[0][0]))
-    split = np.array([item[2] for item in found], dtype=np.int64)
-    learnt = {item[1] for item in found if item[2] in (Split.TRAIN, Split.FREE)}
-    strange = sorted({item[1] for item in found} - learnt)
-    if strange:
+    keys = [canonical(file[0]) for file in found]
+    order = sorted(range(len(found)), key=keys.__getitem__)
+    names, sizes, times, kinds, splits = zip(*map(found.__getitem__, order), strict=True)
+    learnt = {kind for kind, split in set(zip(kinds, splits, strict=True)) if split in (Split.TRAIN, Split.FREE)}
+    if strange := sorted(set(kinds) - learnt):
         raise DataError(
             f"{len(strange)} classes have images for validation or test but none to train on: "
             + ", ".join(map(printable, strange[:5])),
@@ -141,14 +147,14 @@ def build(root: Path, found: list[tuple[Found, str, Split]], *, candidates: list
             remedy="add training images of them or move their folders away",
         )
     classes = sorted(learnt, key=canonical)
-    number = {name: i for i, name in enumerate(classes)}
+    number = {name: label for label, name in enumerate(classes)}
     return Index(
         root=root,
-        names=[item[0][0] for item in found],
-        labels=np.array([number[item[1]] for item in found], dtype=np.int64),
+        names=list(names),
+        labels=np.fromiter(map(number.__getitem__, kinds), dtype=np.int64, count=len(found)),
         classes=[printable(name) for name in classes],
-        splits=split,
-        stamps=np.array([item[0][1:] for item in found], dtype=np.int64),
+        splits=np.fromiter(splits, dtype=np.int64, count=len(found)),
+        stamps=np.column_stack([np.array(sizes, dtype=np.int64), np.array(times, dtype=np.int64)]),
         empty=tuple(printable(name) for name in candidates or () if name not in number),
     )
 

@@ -52,5 +52,5 @@ def listed(root: Path, table: Path) -> Index:
             what = f"{printable(path)} is listed twice, as {seen[path][0]!r} and as {label!r}, or in two splits"
             raise DataError(what, where=where, remedy="list each image once")
     return build(
-        root, [(stamped(root, path.replace("\\", "/")), label, split) for path, (label, split) in seen.items()]
+        root, [(*stamped(root, path.replace("\\", "/")), label, split) for path, (label, split) in seen.items()]
     )

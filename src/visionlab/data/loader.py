@@ -9,6 +9,7 @@ from torch import Tensor
 
 from visionlab.data.batch import Batch
 from visionlab.data.index import IntArray
+from visionlab.data.values import at_least_one
 from visionlab.errors import ConfigError
 
 Sampler = Literal["shuffle", "balanced", "sequential"]
@@ -47,21 +48,16 @@ class Loader:
         world_size: int = 1,
         pin_memory: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(
-                f"data.batch_size={batch_size} makes no batches",
-                where="data.batch_size",
-                remedy="give a batch size of at least 1, for example data.batch_size=32",
-            )
-        self.gather, self.batch_size, self.seed = gather, batch_size, seed
-        self._sampler = sampler  # not `sampler`: Lightning takes whatever has that attribute for a DataLoader
-        self.rows, self.labels = torch.as_tensor(rows), torch.as_tensor(labels)
+        at_least_one("batch_size", batch_size)
         if sampler != "sequential" and len(rows) < world_size:
             raise ConfigError(
                 f"{len(rows)} training images cannot be divided among {world_size} devices",
                 where="trainer.devices",
                 remedy="use fewer devices",
             )
+        self.gather, self.batch_size, self.seed = gather, batch_size, seed
+        self._sampler = sampler  # not `sampler`: Lightning takes whatever has that attribute for a DataLoader
+        self.rows, self.labels = torch.as_tensor(rows), torch.as_tensor(labels)
         self.rank, self.world_size, self.pin_memory = rank, world_size, pin_memory
         self._current_epoch, self._epoch, self._done, self._resume_at = epoch, 0, 0, 0
 

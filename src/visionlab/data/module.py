@@ -1,8 +1,10 @@
 """The data module: from a folder's name to batches on the device, and everything that others ask about the data."""
 
+import gc
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,11 +23,11 @@ from visionlab.data.normalize import Normalize
 from visionlab.data.splits import Plan, divide
 from visionlab.data.store import open_store
 from visionlab.data.transform import Resize, Transform
+from visionlab.data.values import Triple, at_least_one, choice, pair, triple
 from visionlab.data.variants import Variants, open_variants
 from visionlab.errors import ConfigError, DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-Triple = tuple[float, float, float]
 
 
 class Augmenter(Protocol):
@@ -47,8 +49,6 @@ class Asked(Protocol):
 
 class ImageDataModule(LightningDataModule, ABC):
     """Base of all data sets; a subclass says which images there are (`find`) and what `auto` means for them.
-
-    Everything below `setup` is known only after it ran.
 
     Args:
         name: Of the data set, for run directories and pages.
@@ -112,19 +112,16 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         self.name, self.root, self.published = name, Path(root).expanduser(), published
         asked = expects.image_size if expects is not None else self.own_size
-        self.image_size = _pair(asked if image_size == "auto" else image_size)
-        self.mean = _triple("mean", (expects.mean if expects else self.own_mean) if mean == "auto" else mean)
-        self.std = _triple("std", (expects.std if expects else self.own_std) if std == "auto" else std)
+        self.image_size = pair(asked if image_size == "auto" else image_size)
+        self.mean = triple("mean", (expects.mean if expects else self.own_mean) if mean == "auto" else mean)
+        self.std = triple("std", (expects.std if expects else self.own_std) if std == "auto" else std)
         self.transform = Transform(size=self.image_size, resize=resize, crop_ratio=crop_ratio)
         self.preprocess = Normalize(self.mean, self.std)
         self.filters = Filters.of(keep_sizes, min_side, max_aspect)
         self.plan = Plan(val_fraction, test_fraction, folds, fold, train_fraction, split_seed)
-        if batch_size < 1:
-            raise ConfigError(
-                f"data.batch_size={batch_size} makes no batches",
-                where="data.batch_size",
-                remedy="give a batch size of at least 1, for example data.batch_size=32",
-            )
+        at_least_one("batch_size", batch_size)
+        choice("sampler", sampler, ("shuffle", "balanced"))
+        choice("on_bad_image", on_bad_image, ("error", "skip"))
         self.batch_size, self.sampler, self.on_bad_image = batch_size, sampler, on_bad_image
         self.cache_dir, self.download, self.workers = cache_dir, download, workers
         self.augment, self.expand, self.seed = augment, expand, seed
@@ -156,7 +153,8 @@ class ImageDataModule(LightningDataModule, ABC):
             return
         if self.source is not None and not self.present():
             self.source.provide(self.root, download=self.download)
-        self.index = self.find()
+        with _no_garbage_collection():
+            self.index = self.find()
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
         if self.num_classes < 2:
@@ -184,7 +182,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self._ready = True
 
     def summary(self) -> dict[str, Any]:
-        """Return what a result records about the data: plain numbers and text.
+        """Return what a result records about the data.
 
         name, classes, train, val, test: counts. split_hash: of which image is where. fingerprint: of the contents of
         the files. skipped: bad files. removed: by filter. duplicates: images that have an identical one before them;
@@ -290,24 +288,13 @@ class ImageDataModule(LightningDataModule, ABC):
         return Batch(self.preprocess.to(images.device)(images), labels, batch.rows, batch.places)
 
 
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise ConfigError(
-            f"data.image_size={size} is no size",
-            where="data.image_size",
-            remedy="give a side in px, [height, width] or auto, for example data.image_size=64",
-        )
-    return sides[0], sides[1]
-
-
-def _triple(key: str, values: Sequence[float]) -> Triple:
-    numbers = tuple(float(value) for value in values)
-    if len(numbers) != 3 or (key == "std" and min(numbers) <= 0):
-        raise ConfigError(
-            f"data.{key}={values} is not one number for each of red, green and blue"
-            + (", above 0" if key == "std" else ""),
-            where=f"data.{key}",
-            remedy=f"give for example data.{key}=[0.5,0.5,0.5], or auto",
-        )
-    return numbers[0], numbers[1], numbers[2]
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Spare Python the search for cycles among the names of all images: it took half of the time of a second start."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()

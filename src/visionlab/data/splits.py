@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from visionlab.data.index import Index, IntArray, Split, canonical
+from visionlab.data.values import share
 from visionlab.errors import ConfigError, DataError
 
+UNUSED, LEAK = -2, -3  # sides of images that are not fit for use, or have a copy on another side
 VAL_FRACTION = 0.2  # where neither the publisher nor the user says anything
 
 
@@ -39,19 +41,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         for key in ("val_fraction", "test_fraction"):
-            value = getattr(self, key)
-            if value is not None and not 0 < value < 1:
-                raise ConfigError(
-                    f"data.{key}={value} is no share between 0 and 1",
-                    where=f"data.{key}",
-                    remedy=f"give for example data.{key}=0.2, or null for the data set's own split",
-                )
-        if not 0 < self.train_fraction <= 1:
-            raise ConfigError(
-                f"data.train_fraction={self.train_fraction} is no share above 0 and up to 1",
-                where="data.train_fraction",
-                remedy="give for example data.train_fraction=0.5",
-            )
+            if getattr(self, key) is not None:
+                share(key, getattr(self, key), whole=False)
+        share("train_fraction", self.train_fraction, whole=True)
         if self.folds is not None and (self.folds < 2 or not 0 <= self.fold < self.folds):
             raise ConfigError(
                 f"data.fold={self.fold} of data.folds={self.folds} does not exist",
@@ -98,31 +90,28 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits
     Raises:
         DataError: No image is left to train or to validate on.
     """
-    keys = order_keys(index, rows, groups, plan.seed)
-    published = index.splits[rows]
-    test = rows[published == Split.TEST]
-    val = rows[published == Split.VAL]
-    pool = rows[(published == Split.TRAIN) | (published == Split.FREE)]
+    labels, keys = index.labels, order_keys(index, rows, groups, plan.seed)
+    side = np.full(len(index), UNUSED)
+    side[rows] = np.where(index.splits[rows] == Split.FREE, Split.TRAIN, index.splits[rows])
+    anew = plan.val_fraction is not None or plan.folds is not None
     if plan.test_fraction is not None:
-        pool, test = np.union1d(pool, test), test[:0]
-        if plan.val_fraction is not None or plan.folds is not None:
-            pool, val = np.union1d(pool, val), val[:0]
-        test = carve(pool, index.labels, groups, keys, plan.test_fraction)
-        pool = np.setdiff1d(pool, test)
-    val_fraction = plan.val_fraction
-    if val_fraction is None and plan.folds is None and not len(val):
-        val_fraction = VAL_FRACTION
-    if val_fraction is not None or plan.folds is not None:
-        pool, val = np.union1d(pool, val), val[:0]
+        side[side == Split.TEST] = Split.TRAIN
+    if anew:
+        side[side == Split.VAL] = Split.TRAIN
+    if plan.test_fraction is not None:
+        side[carve(np.flatnonzero(side == Split.TRAIN), labels, groups, keys, plan.test_fraction)] = Split.TEST
     # The publisher's own splits may share images. The copies go from the side that is learnt from.
-    leaks = pool[np.isin(groups[pool], groups[np.union1d(test, val)])]
-    leaks = np.union1d(leaks, val[np.isin(groups[val], groups[test])])
-    pool, val = np.setdiff1d(pool, leaks), np.setdiff1d(val, leaks)
+    for above, below in ((Split.TEST, (Split.TRAIN, Split.VAL)), (Split.VAL, (Split.TRAIN,))):
+        shown = np.zeros(len(index), dtype=np.bool_)
+        shown[groups[side == above]] = True
+        side[shown[groups] & np.isin(side, below)] = LEAK
+    pool = np.flatnonzero(side == Split.TRAIN)
     if plan.folds is not None:
-        val = pool[fold_numbers(pool, index.labels, groups, keys, plan.folds) == plan.fold]
-    elif val_fraction is not None:
-        val = carve(pool, index.labels, groups, keys, val_fraction)
-    train = part(np.setdiff1d(pool, val), index.labels, keys, plan.train_fraction)
+        side[pool[fold_numbers(pool, labels, groups, keys, plan.folds) == plan.fold]] = Split.VAL
+    elif anew or not (side == Split.VAL).any():
+        side[carve(pool, labels, groups, keys, plan.val_fraction or VAL_FRACTION)] = Split.VAL
+    train, val, test, leaks = (np.flatnonzero(side == name) for name in (Split.TRAIN, Split.VAL, Split.TEST, LEAK))
+    train = part(train, labels, keys, plan.train_fraction)
     counts = np.bincount(index.labels[train], minlength=len(index.classes))
     if len(bare := np.flatnonzero(counts == 0)):
         raise DataError(
@@ -157,7 +146,7 @@ def carve(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, fr
     classes = labels[pool]
     counts = np.bincount(classes)
     left = quotas(counts, fraction)
-    if len(np.unique(groups[pool])) == len(pool):
+    if not len(pool) or np.bincount(groups[pool]).max() == 1:
         return leading(pool, labels, keys, left)
     taken: list[int] = []
     for members in whole_groups(pool, groups, keys):

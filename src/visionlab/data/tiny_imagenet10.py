@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 from visionlab.data.download import Source
-from visionlab.data.files import Found, build, class_folders, folders, images
+from visionlab.data.files import Placed, build, class_folders, folders, images
 from visionlab.data.index import Index, Split
 from visionlab.data.module import ImageDataModule
 
@@ -38,12 +38,12 @@ class TinyImageNet10(ImageDataModule):
 
 def first_ten(root: Path, below: str) -> Index:
     """Index the labelled images of the official tree's first ten classes."""
-    found: list[tuple[Found, str, Split]] = []
+    found: list[Placed] = []
     for wnid in folders(root / below / "train")[:10]:
         for file in images(root, f"{below}train/{wnid}"):
             number = int(PurePosixPath(file[0]).stem.rsplit("_", 1)[-1])
             held_out = Split.VAL if (number < 50) == (wnid in VALIDATED_ON_THE_FIRST) else Split.TEST
-            found.append((file, wnid, Split.TRAIN if number >= 100 else held_out))
+            found.append((*file, wnid, Split.TRAIN if number >= 100 else held_out))
     return build(root, found)
 
 

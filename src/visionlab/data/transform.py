@@ -7,11 +7,13 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from visionlab.data.values import choice, share
 
 Resize = Literal["stretch", "crop", "pad", "none"]
 BILINEAR = Image.Resampling.BILINEAR
@@ -32,6 +34,10 @@ class Transform:
     size: tuple[int, int]
     resize: Resize = "crop"
     crop_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        choice("resize", self.resize, get_args(Resize))
+        share("crop_ratio", self.crop_ratio, whole=True)
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
         """Scale and cut an RGB image; bilinear with antialiasing, as torchvision's transforms do on PIL images."""
