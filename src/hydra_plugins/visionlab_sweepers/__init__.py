@@ -7,5 +7,10 @@ def register() -> None:
 
     from hydra_plugins.visionlab_sweepers import launchers, sweeper
 
-    for plugin in (sweeper.VisionlabSweeper, launchers.SequentialLauncher):
+    for plugin in (
+        sweeper.VisionlabSweeper,
+        launchers.SequentialLauncher,
+        launchers.ParallelLauncher,
+        launchers.SlurmLauncher,
+    ):
         Plugins.instance().register(plugin)

@@ -6,7 +6,7 @@ Hydra imports every plugin at each start-up, `--help` included, so nothing heavy
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -41,3 +41,44 @@ class SequentialLauncher(VisionlabLauncher):
         from visionlab.sweeps.jobs import Sequential
 
         return Sequential(self.context, self.task)
+
+
+class ParallelLauncher(VisionlabLauncher):
+    """Several runs at once on this machine.
+
+    Args:
+        jobs: How many; auto: one a GPU (times jobs_per_gpu), or without a GPU one a core.
+        threads: CPU threads of each; auto: the cores divided by the jobs.
+        jobs_per_gpu: How many share one GPU.
+    """
+
+    def __init__(self, jobs: int | str, threads: int | str, jobs_per_gpu: int) -> None:
+        self.jobs, self.threads, self.jobs_per_gpu = jobs, threads, jobs_per_gpu
+
+    def executor(self, directory: Path) -> "Executor":
+        """Make what executes jobs."""
+        from visionlab.sweeps.parallel import Parallel, cores, visible_gpus
+
+        gpus = [] if self.config.trainer.accelerator in ("cpu", "mps") else visible_gpus()
+        slots = int(self.jobs) if self.jobs != "auto" else len(gpus) * self.jobs_per_gpu or cores()
+        threads = int(self.threads) if self.threads != "auto" else max(1, cores() // slots)
+        return Parallel(self.task, slots, threads, gpus)
+
+
+class SlurmLauncher(VisionlabLauncher):
+    """Every run a job of a SLURM cluster.
+
+    Args:
+        jobs: How many are in the queue at most.
+        poll_seconds: Seconds between two looks at the queue.
+        parameters: What SLURM is asked for, in submitit's words.
+    """
+
+    def __init__(self, jobs: int, poll_seconds: float, **parameters: Any) -> None:
+        self.jobs, self.poll_seconds, self.parameters = jobs, poll_seconds, parameters
+
+    def executor(self, directory: Path) -> "Executor":
+        """Make what executes jobs."""
+        from visionlab.sweeps.slurm import Slurm
+
+        return Slurm(self.task, directory / "slurm", self.jobs, self.parameters, self.poll_seconds)

@@ -1,5 +1,6 @@
 """The way of a sweep from the command line to its table: `python -m visionlab.train -m ...`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from visionlab.sweeps.display import Display
 from visionlab.sweeps.engine import Engine
 from visionlab.sweeps.jobs import Ended, Executor, Job
 from visionlab.sweeps.plan import Plan
-from visionlab.sweeps.ranking import Ranked, ranking
+from visionlab.sweeps.ranking import Ranked, front, ranking
 from visionlab.sweeps.record import Record
 from visionlab.sweeps.stopping import stopping
 from visionlab.sweeps.trial import Strategy
@@ -94,7 +95,6 @@ def _begin(plan: Plan, record: Record) -> None:
         mode=plan.base["mode"],
         objectives=plan.objectives,
         test=plan.settings["test"],
-        best=None,
     )
 
 
@@ -105,18 +105,24 @@ def _rank(plan: Plan, record: Record) -> list[Ranked]:
     tested = set(entries) if every else {Path(path).name for path in record.content.get("tested", [])}
     found = ranking(entries.values(), plan.dir, plan.objectives, plan.replicates, tested)
     if found:
-        best = found[0]
-        record.head(
-            best={
-                "trial": best.trial,
-                "overrides": best.values,
-                "value": best.means[0],
-                "deviation": best.deviations[0],
-                "command": plan.command_of(best.values),
-                "dirs": [entries[path.name]["dir"] for path in best.dirs],
-            }
-        )
+        facts: dict[str, Any] = {"best": _facts(plan, found[0], entries)}
+        if len(plan.objectives) > 1:
+            facts["front"] = [_facts(plan, one, entries) for one in front(found, plan.objectives)]
+        record.head(**facts)
     return found
+
+
+def _facts(plan: Plan, ranked: Ranked, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what sweep.json says of a trial that stands out."""
+    return {
+        "trial": ranked.trial,
+        "overrides": ranked.values,
+        "value": ranked.means[0],
+        "deviation": ranked.deviations[0],
+        "values": dict(zip(plan.objectives, ranked.means, strict=True)),
+        "command": plan.command_of(ranked.values),
+        "dirs": [entries[path.name]["dir"] for path in ranked.dirs],
+    }
 
 
 def _test(plan: Plan, best: list[Ranked], composer: Composer, executor: Executor, record: Record) -> None:

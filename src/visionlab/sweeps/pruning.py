@@ -66,8 +66,10 @@ class Pruning(Checkpoint):
             raise Pruned(f"pruned after epoch {trainer.current_epoch + 1}")
 
 
-class Pause(Callback):
+class Pause(Checkpoint):
     """Ends the run after a number of epochs, with a checkpoint to go on from.
+
+    A Checkpoint in Lightning's eyes, because those are called last: after the one that writes it.
 
     Args:
         epochs: How many.

@@ -33,6 +33,17 @@ class Ranked:
     dirs: tuple[Path, ...]
 
 
+def front(ranked: Iterable[Ranked], objectives: Mapping[str, str]) -> list[Ranked]:
+    """Return the Pareto front: those that no other equals or beats in every objective and beats in one."""
+    signs = [1 if mode == "max" else -1 for mode in objectives.values()]
+    signed = [(one, [sign * mean for sign, mean in zip(signs, one.means, strict=True)]) for one in ranked]
+
+    def beaten(mine: list[float]) -> bool:
+        return any(theirs != mine and all(t >= m for t, m in zip(theirs, mine, strict=True)) for _, theirs in signed)
+
+    return [one for one, mine in signed if not beaten(mine)]
+
+
 def ranking(
     entries: Iterable[Mapping[str, Any]],
     root: Path,

@@ -2,8 +2,9 @@
 
     {"name", "kind", "status": running | completed | interrupted, "command", "swept": [keys], "replicates": [keys],
      "monitor", "mode", "objectives": {name: max | min}, "test": best | all | none, "seconds",
-     "best": {"trial", "value", "deviation", "overrides", "command", "dirs"} or null,
-     "front": [as best] with several objectives,
+     "best": {"trial", "value", "deviation", "values": {objective: mean}, "overrides", "command", "dirs"} or null,
+     "front": [as best], the trials that no other beats in all of several objectives,
+     "tested": [names of the run directories whose test figures may be seen],
      "runs": [{"dir": relative to the sweep's directory, "trial": number, "overrides": {key: value}, "status", "error",
                "value" of the first objective, "remembered": answered without training}]}
 

@@ -1,0 +1,146 @@
+import pytest
+
+from visionlab.errors import ConfigError
+from visionlab.sweeps.halving import rungs
+
+
+def by_values(sweep):
+    return {tuple(run["overrides"].values()): run for run in sweep["runs"]}
+
+
+def test_a_search_has_as_many_trials_as_asked_for_in_all(sweeping):
+    command = ("sweep=optuna", "optimizer.lr=tag(log,interval(1e-3,1e-1))", "data.batch_size=128,256")
+    assert sweeping.command(*command, "sweep.n_trials=2") == 0
+    assert sweeping.command(*command, "sweep.n_trials=2") == 0
+    assert len(sweeping.runs) == 2
+    assert sweeping.command(*command, "sweep.n_trials=3") == 0
+
+    (sweep,) = sweeping.sweeps
+    assert [run["trial"] for run in sweep["runs"]] == [0, 1, 2]
+    rates = [run["overrides"]["optimizer.lr"] for run in sweep["runs"]]
+    assert len(set(rates)) == 3  # begun anew, the sampler must not propose the same again
+    assert all(1e-3 <= rate <= 1e-1 for rate in rates)
+
+
+def test_conditions_lists_and_failures_of_a_search(sweeping, tmp_path):
+    parameters = (
+        "sweep.parameters={optimizer:[sgd,adam],"
+        "optimizer.momentum:{low:0.5,high:0.9,when:{optimizer:sgd}},"
+        "optimizer.lr:{choices:[1e-2,1e30],when:{optimizer:sgd}},"
+        "model.network.filters:[[2,4],[4,2]]}"
+    )
+    code = sweeping.command("sweep=optuna", "sweep.sampler=random", "sweep.n_trials=6", parameters)
+    (sweep,) = sweeping.sweeps
+    failed = [run for run in sweep["runs"] if run["status"] == "failed"]
+    for run in sweep["runs"]:
+        values = run["overrides"]
+        assert ("optimizer.momentum" in values) == (values["optimizer"] == "sgd")
+        assert values["model.network.filters"] in ([2, 4], [4, 2])
+        assert (run["status"] == "failed") == (values.get("optimizer.lr") == 1e30)
+    assert failed, "the seed must lead to a failure for this test to say something"
+    assert code == 1
+
+
+def test_a_pruned_trial_ends_in_its_epoch(sweeping):
+    arguments = ("sweep=optuna", "sweep.pruner=median", "sweep.startup_trials=1", "trainer.max_epochs=4")
+    # The first trial learns, the others cannot: they are pruned after the first epoch in which they fall behind.
+    parameters = "sweep.parameters={optimizer.lr:[3e-2,1e-7]}"
+    assert sweeping.command(*arguments, parameters, "sweep.n_trials=4", "sweep.seed=2") == 0
+
+    pruned = [result for result in sweeping.runs.values() if result["status"] == "pruned"]
+    assert pruned
+    for name, result in sweeping.runs.items():
+        rows = (sweeping.outputs / name / "metrics.csv").read_text().splitlines()[1:]
+        assert len(rows) < 4 if result["status"] == "pruned" else len(rows) == 4
+    assert "pruned" in sweeping.statuses()
+
+
+def test_several_objectives_have_a_front(sweeping):
+    arguments = (
+        "sweep=optuna",
+        "sweep.sampler=grid",
+        "sweep.objectives={val/acc:max,parameters:min}",
+        "sweep.n_trials=9",
+    )
+    assert sweeping.command(*arguments, "model.network.dense_units=2,4,8") == 0
+    (sweep,) = sweeping.sweeps
+    assert len(sweep["runs"]) == 3
+    assert sweep["front"]
+    assert all("parameters" in best["values"] for best in sweep["front"])
+    assert not any("test/acc" in result["metrics"] for result in sweeping.runs.values())
+
+
+def test_greedy_keeps_the_best_and_searches_the_next(sweeping):
+    arguments = ("optimizer.lr=1e-7,3e-2", "model.network.dropout=0.9,0")
+    assert sweeping.command("sweep=greedy", *arguments) == 0
+    (sweep,) = sweeping.sweeps
+    tried = [run["overrides"] for run in sweep["runs"]]
+    assert {"optimizer.lr": 1e-7} in tried
+    assert {"optimizer.lr": 3e-2, "model.network.dropout": 0.9} in tried
+    assert not any(
+        values.get("model.network.dropout") is not None and values["optimizer.lr"] == 1e-7 for values in tried
+    )
+
+
+def test_a_greedy_step_may_fix_its_start(sweeping):
+    starts = "sweep.starts={model.network.dropout:{optimizer.lr:1e-7}}"
+    assert sweeping.command("sweep=greedy", "optimizer.lr=1e-7,3e-2", "model.network.dropout=0.9,0", starts) == 0
+    tried = [run["overrides"] for run in sweeping.sweeps[0]["runs"]]
+    assert {"optimizer.lr": 1e-7, "model.network.dropout": 0.9} in tried
+
+
+def test_halving_drops_the_worst_and_trains_no_epoch_twice(sweeping):
+    arguments = (
+        "sweep=architectures",
+        "model=choice(simple_cnn)",
+        "optimizer.lr=1e-7,1e-6,3e-2,3e-3",
+        "trainer.max_epochs=4",
+    )
+    assert sweeping.command(*arguments, "sweep.reduction=2") == 0
+    epochs = {}
+    for name, result in sweeping.runs.items():
+        rows = (sweeping.outputs / name / "metrics.csv").read_text().splitlines()[1:]
+        epochs[result["status"]] = [*epochs.get(result["status"], []), len(rows)]
+    assert epochs["completed"] == [4]
+    assert sorted(epochs["pruned"]) == [1, 1, 2]
+    (sweep,) = sweeping.sweeps
+    assert sweep["best"]["overrides"]["optimizer.lr"] in (3e-2, 3e-3)
+
+    undisturbed = type(sweeping)(sweeping.outputs.parent / "undisturbed")
+    rate = sweep["best"]["overrides"]["optimizer.lr"]
+    undisturbed.command("trainer.max_epochs=4", f"optimizer.lr={rate},1")
+    (name,) = (name for name, result in sweeping.runs.items() if result["status"] == "completed")
+    assert undisturbed.runs[name]["metrics"]["val/loss"] == sweeping.runs[name]["metrics"]["val/loss"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(None, [(9, 1), (3, 3), (1, 9)]), (21, [(9, 1), (3, 3), (1, 9)]), (45, [(9, 3), (3, 9)]), (81, [(9, 9)])],
+)
+def test_rungs(budget, expected):
+    assert rungs(9, 9, 3, 1, budget) == expected
+
+
+def test_a_budget_that_is_too_small_says_what_would_do():
+    with pytest.raises(ConfigError, match="21"):
+        rungs(9, 9, 3, 1, 20)
+
+
+def test_folds_are_ranked_by_their_mean(sweeping, capsys):
+    assert sweeping.command("sweep=cross_validation", "data.folds=2", "optimizer.lr=1e-7,3e-2") == 0
+    (sweep,) = sweeping.sweeps
+    values = [run["value"] for run in sweep["runs"] if run["overrides"]["optimizer.lr"] == 3e-2]
+    assert len(values) == 2
+    assert sweep["best"]["overrides"] == {"optimizer.lr": 3e-2}
+    assert sweep["best"]["value"] == pytest.approx(sum(values) / 2)
+    assert sweep["best"]["deviation"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert "±" in capsys.readouterr().out
+
+
+def test_seeds_may_share_their_initial_weights(sweeping):
+    import yaml
+
+    assert sweeping.command("sweep=seeds", "seed=3,4", "sweep.same_init=true") == 0
+    configs = [yaml.safe_load((sweeping.outputs / name / "config.yaml").read_text()) for name in sweeping.runs]
+    assert [config["seed"] for config in configs] == [3, 4] or [config["seed"] for config in configs] == [4, 3]
+    assert {config["init_seed"] for config in configs} == {0}
