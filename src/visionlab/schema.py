@@ -104,6 +104,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "augment.cutmix": Number(0),
     "augment.erasing": Number(0, 1),
     "model.channels_last": YES_NO,
+    "model.compile": YES_NO,
     "optimizer.lr": Number(0, open_low=True),
     "optimizer.weight_decay": Number(0),
     "optimizer.momentum": Number(0, 1, open_high=True),

@@ -89,10 +89,9 @@ def test_less_than_one_is_an_error(wrong):
         GradualUnfreezing(**wrong)
 
 
-def test_config_builds_it_beside_the_default_callbacks():
+def test_config_switches_it_on():
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(next(iter(visionlab.conf.__path__)), version_base="1.3"):
-        config = hydra.compose("train", overrides=["callbacks=unfreezing", "callbacks.unfreezing.first=2"])
+        config = hydra.compose("train", overrides=["callbacks.unfreezing.epochs_per_layer=3"])
     made = hydra.utils.instantiate(config.callbacks.unfreezing)
-    assert isinstance(made, GradualUnfreezing) and made.first == 2
-    assert "early_stopping" in config.callbacks
+    assert isinstance(made, GradualUnfreezing) and made.epochs_per_layer == 3

@@ -1,5 +1,7 @@
 """From a config to the objects of a run: data module, classifier, trainer."""
 
+import logging
+import warnings
 from collections.abc import Sequence
 
 from hydra.utils import instantiate
@@ -10,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from visionlab.data.module import ImageDataModule
 from visionlab.models import freezing, weights
+from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
 from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
@@ -49,7 +52,7 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         optimizer=OmegaConf.to_container(config.optimizer, resolve=True),
         scheduler=OmegaConf.to_container(config.scheduler, resolve=True),
         num_classes=data.num_classes,
-        image_size=max(data.image_size),
+        image_size=one_or_two(data.image_size),
         class_counts=data.class_counts,
         seed=config.seed,
         init_seed=config.init_seed,
@@ -64,6 +67,11 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
 
 def trainer(config: DictConfig, *, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> Trainer:
     """Build the trainer of a run, which leaves progress, checkpoints and shards to us."""
+    # Lightning's own chatter stays off the terminal; what a person must know, we say ourselves.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*sync_dist=True.*"):  # the sums are reduced before they are logged
+        warnings.filterwarnings("ignore", message=message)
     build = instantiate(config.trainer, _partial_=True, _convert_="all")
     made: Trainer = build(
         callbacks=list(callbacks),

@@ -27,7 +27,7 @@ class ImageClassifier(LightningModule):
         optimizer: Config of the optimizer, see `visionlab.training.optimizers`.
         scheduler: Config of the learning-rate scheduler, see `visionlab.training.schedulers`.
         num_classes: Number of classes K.
-        image_size: The larger side of the images, px.
+        image_size: Side of the images or (height, width), px.
         class_counts: Images of each class in the training split, int64 [K].
         seed: Seed of dropout and the like.
         init_seed: Seed of the initial weights.
@@ -35,6 +35,7 @@ class ImageClassifier(LightningModule):
         freeze: What is not trained, see `visionlab.models.freezing`.
         frozen_norms: Whether frozen BatchNorm layers keep their running statistics (eval) or not (train).
         channels_last: Whether images and kernels lie in memory channel by channel for each pixel.
+        compile: Whether the network goes through torch.compile.
         monitor: The metric that the plateau scheduler follows unless told otherwise.
         mode: Whether larger (max) or smaller (min) values of the monitor are better.
     """
@@ -48,7 +49,7 @@ class ImageClassifier(LightningModule):
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         num_classes: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         class_counts: Tensor,
         seed: int = 0,
         init_seed: int = 0,
@@ -56,6 +57,7 @@ class ImageClassifier(LightningModule):
         freeze: str = "none",
         frozen_norms: str = "eval",
         channels_last: bool = True,
+        compile: bool = False,
         monitor: str = "val/acc",
         mode: str = "max",
     ) -> None:
@@ -70,6 +72,8 @@ class ImageClassifier(LightningModule):
         self.monitor, self.mode = monitor, mode
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
+        if compile:
+            self.network.compile()  # in place: the names of its weights stay
         k = 5 if num_classes > 5 else 0
         self.train_tally, self.tally = Tally(num_classes), Tally(num_classes, k=k)
         # What visionlab.training.build did to the network: weights that were loaded, layers that are trained.

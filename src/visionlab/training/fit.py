@@ -1,9 +1,7 @@
 """A run from its config to its result: build, train, evaluate the best epoch, record."""
 
-import logging
 import time
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -47,7 +45,6 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     began = time.perf_counter()
     plain = resolved(config)
     devices.check(plain["trainer"])
-    _quiet()
     lightning.seed_everything(config.seed, verbose=False)
     data = build.data_module(config)
     classifier = build.classifier(config, data)
@@ -114,14 +111,6 @@ def test(config: DictConfig, run: Run) -> None:
     figures = {f"test/{name}": value for name, value in evaluations[-1].metrics.items()}
     run.update(metrics=run.result["metrics"] | figures, evaluated=["val", "test"])
     run_page.write(run.dir)
-
-
-def _quiet() -> None:
-    """Keep Lightning's own chatter off the terminal; what a person must know, we say ourselves."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*sync_dist=True.*"):  # the sums are reduced before they are logged
-        warnings.filterwarnings("ignore", message=message)
 
 
 def _chosen(config: DictConfig) -> Iterator[Callback]:

@@ -1,0 +1,142 @@
+"""What `visionlab.tune` measures: speed of the settings, the learning-rate range, throughput by batch size."""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from visionlab.data.module import ImageDataModule
+from visionlab.errors import DataError
+from visionlab.training import build, optimizers
+from visionlab.training.classifier import ImageClassifier
+from visionlab.training.timing import Variant, endless, in_turns, step_of
+
+Rows = list[dict[str, Any]]
+WORTH_IT = 1.03  # a smaller gain is noise
+
+
+def speed(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
+    """Time precision and memory format together, then a fused optimizer and torch.compile on the best of them.
+
+    Returns:
+        Rows (setting, images_per_second, times_the_default) and the overrides of the fastest.
+    """
+    data, device = build.data_module(config), _device(config)
+    default = Variant(channels_last=bool(config.model.channels_last))
+    grid = [Variant(p, c) for p in ("32-true", "bf16-mixed") for c in (False, True)]
+    seconds = _time(config, data, device, grid)
+    best = min(grid, key=seconds.__getitem__)
+    further = [Variant(best.precision, best.channels_last, fused=True)]
+    if config.compile and _has_compiler(device):
+        further += [Variant(best.precision, c, compiled=True) for c in (False, True)]
+    later = _time(config, data, device, [best, *further])
+    # Two sittings are compared through the variant that sat in both.
+    seconds |= {variant: later[variant] * seconds[best] / later[best] for variant in further if variant in later}
+    order = sorted(seconds, key=seconds.__getitem__)
+    rows = [
+        {
+            "precision": variant.precision,
+            "channels_last": variant.channels_last,
+            "fused": variant.fused,
+            "compiled": variant.compiled,
+            "images_per_second": round(config.data.batch_size / seconds[variant], 1),
+            "times_the_default": round(seconds[default] / seconds[variant], 2),
+        }
+        for variant in order
+    ]
+    worth = seconds[default] / seconds[order[0]] > WORTH_IT
+    return rows, order[0].overrides() if worth else []
+
+
+def learning_rate(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
+    """Run Lightning's learning-rate range test (https://arxiv.org/abs/1506.01186) and draw it.
+
+    Returns:
+        Rows (lr, loss) and the learning rate where the loss falls fastest.
+    """
+    from lightning.pytorch.tuner import Tuner
+
+    data = build.data_module(config)
+    classifier = build.classifier(config, data)
+    trainer = build.trainer(config)
+    trainer.fit_loop.max_epochs = 1000  # the test counts steps; a small set needs many epochs for a hundred of them
+    finder = Tuner(trainer).lr_find(
+        classifier, datamodule=data, min_lr=config.min_lr, max_lr=config.max_lr, num_training=100, update_attr=False
+    )
+    assert finder is not None
+    suggested = finder.suggestion()
+    place.mkdir(parents=True, exist_ok=True)
+    figure = finder.plot(suggest=True)
+    assert figure is not None
+    figure.savefig(place / "lr.png", dpi=120)
+    rates, losses = finder.results["lr"], finder.results["loss"]
+    rows = [{"lr": rate, "loss": loss} for rate, loss in zip(rates, losses, strict=True)]
+    return rows, [f"optimizer.lr={suggested:.2g}"] if suggested else []
+
+
+def batch_size(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
+    """Time doubled batch sizes until memory or the training set ends, or twice the size no longer pays.
+
+    Returns:
+        Rows (batch_size, images_per_second, peak_memory_mb on CUDA) and the smallest size within 5 % of the fastest.
+    """
+    device = _device(config)
+    rows: Rows = []
+    size = 16
+    data = build.data_module(config)
+    while size <= len(data.splits.train):
+        data.batch_size = size
+        try:
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            variant = Variant(str(config.trainer.precision), bool(config.model.channels_last))
+            seconds = _time(config, data, device, [variant])[variant]
+        except torch.OutOfMemoryError:
+            break
+        row: dict[str, Any] = {"batch_size": size, "images_per_second": round(size / seconds, 1)}
+        if device.type == "cuda":
+            row["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
+        rows.append(row)
+        if len(rows) > 2 and row["images_per_second"] < 1.03 * max(r["images_per_second"] for r in rows[:-2]):
+            break
+        size *= 2
+        gc.collect()
+    if not rows:
+        raise DataError("the training split has fewer than 16 images", where="data", remedy="use data.batch_size=8")
+    fastest = max(row["images_per_second"] for row in rows)
+    advised = next(row["batch_size"] for row in rows if row["images_per_second"] > 0.95 * fastest)
+    return rows, [f"data.batch_size={advised}"]
+
+
+def _time(
+    config: DictConfig, data: ImageDataModule, device: torch.device, variants: list[Variant]
+) -> dict[Variant, float]:
+    """Time variants in turns; one that this device or optimizer cannot do is left out."""
+    steps = {}
+    for variant in variants:
+        classifier: ImageClassifier = build.classifier(config, data, pretrained=False).to(device)
+        settings = dict(classifier.optimizer_config)
+        if "fused" in settings:
+            settings["fused"] = variant.fused
+        elif variant.fused:
+            continue
+        optimizer = optimizers.build(settings, classifier.network)
+        batches = endless(data.train_dataloader())
+        preprocess = data.preprocess.to(device)
+        steps[repr(variant)] = step_of(classifier, optimizer, batches, variant, preprocess)
+    seconds = in_turns(steps, int(config.steps), device)
+    return {variant: seconds[repr(variant)] for variant in variants if repr(variant) in seconds}
+
+
+def _device(config: DictConfig) -> torch.device:
+    device: torch.device = build.trainer(config).strategy.root_device
+    return device
+
+
+def _has_compiler(device: torch.device) -> bool:
+    """Whether torch.compile can work here: on the CPU it needs a C++ compiler."""
+    import shutil
+
+    return device.type == "cuda" or any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))

@@ -1,0 +1,84 @@
+"""Measure what a run should use on this machine: `python -m visionlab.tune what=speed|lr|batch_size`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from visionlab import doors, runs
+from visionlab.config import check, compose, resolved
+from visionlab.errors import ConfigError, nearest
+
+WHAT = ("speed", "lr", "batch_size")
+
+
+def tune(
+    overrides: Sequence[str] = (), *, config: DictConfig | None = None, directory: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """Measure and return the rows of the table; the overrides to paste lie in `advice.yaml`.
+
+    Args:
+        overrides: As for `visionlab.train`, and `what=speed|lr|batch_size`.
+        config: A composed config instead of overrides.
+        directory: Where table, advice and plot are written; `<outputs>/tune/<what>-<data>-<model>` unless given.
+
+    Raises:
+        UserError: What the user can put right.
+    """
+    asked = config if config is not None else compose(overrides, name="tune")
+    plain = resolved(asked)
+    what = plain["what"]
+    if what not in WHAT:
+        raise ConfigError(f"what={what} cannot be tuned", where="what", remedy=nearest(str(what), WHAT))
+    training_config = {key: value for key, value in plain.items() if key not in ("what", "steps", "compile")}
+    check(training_config)
+    from visionlab.training import devices, tuning
+
+    devices.check(plain["trainer"])
+    place = Path(directory or f"{plain['outputs']}/tune/{what}-{plain['data']['name']}-{plain['model']['name']}")
+    measure = {"speed": tuning.speed, "lr": tuning.learning_rate, "batch_size": tuning.batch_size}[what]
+    rows, advice = measure(asked, place)
+    runs.write_csv(place / f"{what}.csv", rows)
+    # A folder that --config-dir can name: `--config-dir <place> +advice=<what>`.
+    body = OmegaConf.to_yaml(OmegaConf.from_dotlist(advice)) if advice else "{}\n"
+    text = f"# @package _global_\n# Measured on this machine by `python -m visionlab.tune what={what}`.\n{body}"
+    runs.write_atomically(place / "advice" / f"{what}.yaml", text)
+    _show(what, rows, advice, place)
+    return rows
+
+
+def _show(what: str, rows: list[dict[str, Any]], advice: list[str], place: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"tune what={what}", title_justify="left", box=None, pad_edge=False)
+    shown = rows if len(rows) <= 24 else rows[:: len(rows) // 24]
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), justify="right")
+    for row in shown:
+        table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    console.print(table)
+    console.print("to paste:", " ".join(advice) or "nothing is better than the defaults", style="bold", soft_wrap=True)
+    console.print(f"written: {place}", highlight=False, soft_wrap=True)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="tune")
+def job(config: DictConfig) -> None:
+    """Tune from the command line."""
+    from hydra.core.hydra_config import HydraConfig
+
+    tune(config=config, directory=HydraConfig.get().runtime.output_dir)
+
+
+def main() -> None:
+    """Enter from the command line."""
+    doors.enter(job)
+
+
+doors.callable_module(__name__)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""tune measures, advises, and its advice is a config that train takes."""
+
+import csv
+
+import pytest
+
+import visionlab
+from conftest import QUICK
+from visionlab.config import compose
+from visionlab.errors import ConfigError
+
+
+def test_speed_times_every_setting_against_the_default(tmp_path, capsys):
+    rows = visionlab.tune([*QUICK, "steps=2", "compile=false"], directory=tmp_path)
+    settings = {(row["precision"], row["channels_last"], row["fused"]) for row in rows}
+    assert {(p, c, False) for p in ("32-true", "bf16-mixed") for c in (False, True)} < settings
+    assert any(fused for *_, fused in settings)
+    default = next(
+        row for row in rows if (row["precision"], row["channels_last"], row["fused"]) == ("32-true", True, False)
+    )
+    assert default["times_the_default"] == 1
+    assert rows == sorted(rows, key=lambda row: -row["images_per_second"])
+    assert len(list(csv.DictReader((tmp_path / "speed.csv").open()))) == len(rows)
+    assert "to paste:" in capsys.readouterr().out
+
+
+def test_the_advice_is_a_config_to_train_with(tmp_path):
+    visionlab.tune([*QUICK, "what=batch_size", "steps=1"], directory=tmp_path)
+    advised = compose([*QUICK, f"hydra.searchpath=[file://{tmp_path}]", "+advice=batch_size"])
+    rows = list(csv.DictReader((tmp_path / "batch_size.csv").open()))
+    assert str(advised.data.batch_size) in {row["batch_size"] for row in rows}
+    assert (tmp_path / "advice" / "batch_size.yaml").read_text().startswith("# @package _global_")
+
+
+def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):
+    rows = visionlab.tune([*QUICK, "what=lr", "min_lr=1e-5", "max_lr=1"], directory=tmp_path)
+    assert rows[0]["lr"] == pytest.approx(1e-5) and rows[0]["lr"] < rows[-1]["lr"] <= 1
+    assert (tmp_path / "lr.png").stat().st_size > 1000
+    advice = (tmp_path / "advice" / "lr.yaml").read_text()
+    assert (
+        "optimizer" in advice
+        and 1e-5 < compose([f"hydra.searchpath=[file://{tmp_path}]", "+advice=lr"]).optimizer.lr < 1
+    )
+
+
+def test_what_cannot_be_tuned_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'speed'"):
+        visionlab.tune(["what=spead"], directory=tmp_path)
