@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from visionlab.data.normalize import Normalize
 from visionlab.data.transform import Transform
+from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
 from visionlab.training import checkpoint_io
 from visionlab.training.supply import supply
@@ -56,7 +57,7 @@ def load(run: str | Path | Run, *, device: str | torch.device = "cpu") -> Loaded
     run = run if isinstance(run, Run) else Run.open(run)
     data, config = run.result["data"], run.config
     factory = instantiate(OmegaConf.create(config["model"]["network"]), _convert_="all")
-    network = supply(factory, num_classes=len(data["classes"]), image_size=max(data["image_size"]))
+    network = supply(factory, num_classes=len(data["classes"]), image_size=one_or_two(data["image_size"]))
     checkpoint_io.load_network(network, run.checkpoint("best"))
     height, width = data["image_size"]
     transform = Transform(

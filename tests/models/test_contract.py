@@ -9,6 +9,7 @@ from networks import NAMES
 
 from visionlab.errors import DataError
 from visionlab.models.layers import layers
+from visionlab.models.sizes import one_or_two
 
 # Computed with real numbers only with -m slow: a second and more each, and each has a small sister that always is
 HEAVY = [name for name in NAMES if name.startswith("vgg") or (name[:-1] == "efficientnet_b" and name[-1] != "0")]
@@ -113,3 +114,9 @@ def test_network_of_one_size_refuses_to_be_built_for_too_small_images(build, nam
     with pytest.raises(DataError, match=f"takes is {size + 1}x{size + 1} px"):
         build(name, image_size=size, device="meta")
     build(name, image_size=size + 1, device="meta")
+
+
+@pytest.mark.parametrize("name", ["mlp", "simple_cnn", "tutorial_cnn", "alexnet_light_32", "resnet18", "efficientnet_b0"])
+def test_images_need_not_be_square(build, name):
+    network = build(name, image_size=one_or_two((48, 64)), device="meta")
+    assert network(torch.empty(2, 3, 48, 64, device="meta")).shape == (2, 10)

@@ -45,6 +45,12 @@ def height_width(image_size: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def one_or_two(image_size: Sequence[int]) -> int | tuple[int, int]:
+    """Return what a network's `image_size` is given: the side where (height, width) is a square, else both, px."""
+    height, width = image_size
+    return height if height == width else (height, width)
+
+
 def fixed_size(image_size: int | Sequence[int], min_size: int) -> tuple[int, int]:
     """Return (height, width) in px for a network that is built for one size of images.
 
