@@ -114,3 +114,16 @@ def test_the_size_itself_is_not_resampled(noise):
     image = Image.fromarray(noise(5, 32, 32))
     for resize in ("stretch", "crop", "pad", "none"):
         np.testing.assert_array_equal(Transform(size=(32, 32), resize=resize)(image), np.asarray(image))
+
+
+def test_a_large_jpeg_is_decoded_in_part_and_looks_the_same(noise):
+    detail = np.random.default_rng(0).integers(-20, 21, (900, 1200, 3))  # as fine as pixels can be
+    image = Image.fromarray((noise(6, 900, 1200).astype(int) + detail).clip(0, 255).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    data = encoded(image, "JPEG", quality=90, exif=exif)
+    for resize in ("stretch", "crop", "pad", "none"):
+        transform = Transform(size=(48, 64), resize=resize, crop_ratio=0.875)
+        pixels, size = transform.load(data)
+        assert size == (1200, 900)  # of the upright original
+        assert np.abs(pixels.astype(int) - transform(decode(data))).mean() < 0.7

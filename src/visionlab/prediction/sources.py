@@ -1,0 +1,144 @@
+"""Finds the images of a source and reads them, batch by batch."""
+
+import glob
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from visionlab.data import files
+from visionlab.data.index import canonical
+from visionlab.data.reader import reason
+from visionlab.data.transform import Transform
+from visionlab.errors import DataError
+
+AHEAD = 2  # batches that are being read while the network computes; they bound the memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images that a source names.
+
+    Attributes:
+        images: Their paths, in order.
+        base: The folder that all of them lie in.
+    """
+
+    images: list[Path]
+    base: Path
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images, as far as they could be read.
+
+    Attributes:
+        paths: B paths.
+        pixels: uint8 [B, 3, H, W].
+        bad: What is wrong with the others, by path.
+    """
+
+    paths: list[Path]
+    pixels: Tensor
+    bad: dict[Path, str]
+
+
+def find(source: str | Path) -> Source:
+    """Return the images of a source.
+
+    Args:
+        source: An image file, whatever its ending; a folder, of which all files below it with the ending of an image
+            are taken; or a pattern with `*`, `?`, `[...]` and `**` (any number of folders) of such files and folders.
+
+    Raises:
+        DataError: There are none.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return Source([path], path.parent)
+    if path.is_dir():
+        found, base = _below(path), path
+    elif glob.has_magic(str(path)):
+        found, base = _matching(str(path)), Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    else:
+        raise _none(f"there is no such file or folder: {path}")
+    if not found:
+        raise _none(f"there are no images {'in' if path.is_dir() else 'that match'} {path}")
+    return Source(sorted(set(found), key=lambda image: canonical(image.as_posix())), base)
+
+
+def _below(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name, _, _ in files.images(folder, ".")]
+    except DataError as error:
+        raise DataError(error.what, where="source", remedy=error.remedy) from error
+
+
+def _matching(pattern: str) -> list[Path]:
+    found: list[Path] = []
+    for path in map(Path, glob.iglob(pattern, recursive=True)):
+        if path.is_dir():
+            found += _below(path)
+        elif path.name.lower().endswith(files.EXTENSIONS):
+            found.append(path)
+    return found
+
+
+def _none(what: str) -> DataError:
+    remedy = f"give an image, a folder with images ({', '.join(files.EXTENSIONS)}) or a pattern like 'photos/*.jpg'"
+    return DataError(what, where="source", remedy=remedy)
+
+
+def read(images: Sequence[Path], transform: Transform, batch_size: int) -> Iterator[Images]:
+    """Read images in threads, a few batches ahead of the one that is used; their order is kept.
+
+    Args:
+        images: Their paths.
+        transform: Brings them to the size of the network.
+        batch_size: Images a batch, from 1.
+    """
+    with ThreadPoolExecutor() as pool:  # decoders release the interpreter's lock
+        waiting: deque[list[Future[NDArray[np.uint8] | str]]] = deque()
+        ends: deque[Sequence[Path]] = deque()
+        for first in range(0, len(images), batch_size):
+            paths = images[first : first + batch_size]
+            ends.append(paths)
+            waiting.append([pool.submit(_read, path, transform) for path in paths])
+            if len(waiting) > AHEAD:
+                yield _together(ends.popleft(), waiting.popleft(), transform.size)
+        while waiting:
+            yield _together(ends.popleft(), waiting.popleft(), transform.size)
+
+
+def _read(path: Path, transform: Transform) -> NDArray[np.uint8] | str:
+    """Return the pixels of an image, uint8 [H, W, 3], or what is wrong with it."""
+    data = b""
+    try:
+        data = path.read_bytes()
+        return transform.load(data)[0]  # as the store does
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on what they did not expect
+        return reason(error, data)
+
+
+def _together(
+    paths: Iterable[Path], results: Iterable["Future[NDArray[np.uint8] | str]"], size: tuple[int, int]
+) -> Images:
+    good: list[Path] = []
+    arrays: list[NDArray[np.uint8]] = []
+    bad: dict[Path, str] = {}
+    for path, future in zip(paths, results, strict=True):
+        result = future.result()
+        if isinstance(result, str):
+            bad[path] = result
+        else:
+            good.append(path)
+            arrays.append(result)
+    pixels = np.stack(arrays) if arrays else np.empty((0, *size, 3), np.uint8)
+    return Images(good, torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), bad)
