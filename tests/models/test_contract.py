@@ -116,7 +116,9 @@ def test_network_of_one_size_refuses_to_be_built_for_too_small_images(build, nam
     build(name, image_size=size + 1, device="meta")
 
 
-@pytest.mark.parametrize("name", ["mlp", "simple_cnn", "tutorial_cnn", "alexnet_light_32", "resnet18", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "simple_cnn", "tutorial_cnn", "alexnet_light_32", "resnet18", "efficientnet_b0"]
+)
 def test_images_need_not_be_square(build, name):
     network = build(name, image_size=one_or_two((48, 64)), device="meta")
     assert network(torch.empty(2, 3, 48, 64, device="meta")).shape == (2, 10)
