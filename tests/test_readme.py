@@ -1,0 +1,95 @@
+"""Every command of the README runs, as printed but for overrides behind it that keep it short."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text()
+COMMANDS = [match for match in re.findall(r"`(python -m visionlab\.[^`]+)`", TEXT) if match.count(" ") > 2]
+RUN = "outputs/digits-simple_cnn-0123456789"
+
+# What keeps a command short without changing what it does.
+SHORT = {
+    "train": ["trainer.max_epochs=1", "+trainer.limit_train_batches=2", "logger=none", "trainer.accelerator=cpu"],
+    "tune": ["steps=1", "compile=false", "data.image_size=8"],
+}
+SMALL = ["data.image_size=8", "model.network.filters=[4,8]", "model.network.dense_units=8"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, quick_run):
+    """A folder that holds what the README's commands name: photographs, miniature data sets, a finished run."""
+    folder = tmp_path_factory.mktemp("readme")
+    random = np.random.default_rng(0)
+
+    def images(path, count, side):
+        path.mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path / f"{i}.png")
+
+    for name in ("cats", "dogs"):
+        images(folder / "photos" / name, 20, 40)
+    for split in ("train", "test"):
+        for i in range(10):
+            images(folder / "data/cifar10" / split / f"class{i}", 12, 32)
+    for split in ("train", "val", "test"):
+        for i in range(10):
+            images(folder / "data/tiny_imagenet10" / split / f"n{i:08}" / "images", 6, 64)
+    words = "".join(f"n{i:08}\tthing {i}\n" for i in range(10))
+    (folder / "data/tiny_imagenet10/words.txt").write_text(words)
+    shutil.copytree(quick_run.dir, folder / RUN)
+    return folder
+
+
+def run(command, place, monkeypatch):
+    monkeypatch.chdir(place)
+    words = [sys.executable, *command[1:]] if command[0] == "python" else command
+    done = subprocess.run(words, capture_output=True, text=True, timeout=900, cwd=place)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+    return done.stdout
+
+
+def test_the_readme_begins_as_it_should():
+    blocks = [line.strip() for line in TEXT.splitlines() if line.startswith("    python -m pip")]
+    assert blocks == [
+        "python -m pip install -e . && python -m visionlab.train",
+        'python -m pip install -e ".[test]" && python -m pytest',
+    ]
+    assert len(COMMANDS) > 15
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command, place, monkeypatch):
+    words = shlex.split(command)
+    door = words[2].removeprefix("visionlab.")
+    short = list(SHORT.get(door, []))
+    if "sweep=architectures" in command:
+        # All architectures take minutes; which there are is the contract tests' matter.
+        short += ["sweep.parameters.model=glob(simple*)"]
+    elif door == "train" and "--cfg" not in words and "data" not in command.replace("data.batch_size", ""):
+        short += SMALL
+    if "--cfg" in words:
+        short = []
+    if "model=resnet" in command:
+        short += ["data.image_size=32"]
+    short = [word.removeprefix("+") for word in short]
+    run([*words, *short], place, monkeypatch)
+
+
+def test_python_example(place, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    code = code.replace('"trainer.max_epochs=3"', '"trainer.max_epochs=1", "data.image_size=8"')
+    run(["python", "-c", code], place, monkeypatch)
+
+
+def test_files_that_the_readme_names_exist():
+    for target in re.findall(r"\]\(([\w./-]+)\)", TEXT):
+        assert (README.parent / target).exists(), target
