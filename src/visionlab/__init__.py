@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from visionlab.compare import compare as compare
     from visionlab.evaluate import evaluate as evaluate
     from visionlab.explore import explore as explore
+    from visionlab.export import export as export
     from visionlab.loading import Loaded as Loaded
     from visionlab.loading import load as load
+    from visionlab.predict import predict as predict
     from visionlab.runs import Run as Run
     from visionlab.train import train as train
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _HOME = {"load": "loading", "Loaded": "loading", "Run": "runs"}
 _DOORS = ("train", "evaluate", "predict", "explore", "compare", "tune", "export", "reproduce")
 
-__all__ = ["Loaded", "Run", "compare", "evaluate", "explore", "load", "train"]
+__all__ = ["Loaded", "Run", "compare", "evaluate", "explore", "export", "load", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -179,6 +179,12 @@ def _list_choices() -> str:
     return "\n".join(lines)
 
 
+def _explained(name: str) -> str:
+    """Return the keys of a base with the comments that explain them, for --help; without what is Hydra's."""
+    text = (conf_root() / f"{name}.yaml").read_text(encoding="utf-8")
+    return re.sub(r"^(defaults|hydra):\n(?:[ ].*\n?|\n)*", "\n", text, flags=re.MULTILINE).strip()
+
+
 def _run_name(*, _root_: DictConfig) -> str:
     """Name the run directory from inside the config: the hash of everything around this interpolation."""
     plain = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
@@ -191,3 +197,4 @@ def _run_name(*, _root_: DictConfig) -> str:
 
 OmegaConf.register_new_resolver("visionlab.run_name", _run_name, replace=True)
 OmegaConf.register_new_resolver("visionlab.choices", _list_choices, replace=True)
+OmegaConf.register_new_resolver("visionlab.explained", _explained, replace=True)

@@ -83,7 +83,7 @@ def _below(folder: Path) -> list[Path]:
 
 def _matching(pattern: str) -> list[Path]:
     found: list[Path] = []
-    for path in map(Path, glob.iglob(pattern, recursive=True)):
+    for path in map(Path, glob.iglob(pattern, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if path.is_dir():
             found += _below(path)
         elif path.name.lower().endswith(files.EXTENSIONS):

@@ -1,0 +1,161 @@
+"""Name the classes of images with a trained run: `python -m visionlab.predict run=... source=...`."""
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from visionlab import doors
+from visionlab.config import resolved
+from visionlab.schema import YES_NO, Choice, Number, Text, violations
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from visionlab.runs import Run
+
+log = logging.getLogger(__name__)
+RULES: dict[str, Number | Choice | Text] = {
+    "tta": YES_NO,
+    "gradcam": YES_NO,
+    "batch_size": Number(1, whole=True, or_null=True),
+    "accelerator": Text(or_null=True),
+}
+IN_FULL, SHOWN = 4, 20  # so many images with all their classes, so many with a line each; the rest is counted
+
+
+def predict(
+    run: "str | Path | Run",
+    source: str | Path,
+    *,
+    tta: bool = False,
+    gradcam: bool = False,
+    batch_size: int | None = None,
+    accelerator: str | None = None,
+    out: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """Name the classes of images.
+
+    Args:
+        run: The run or its directory.
+        source: An image, a folder (all images anywhere below it) or a pattern such as `photos/**/*.jpg`.
+        tta: Average the probabilities of each image and of its mirror image (left for right).
+        gradcam: Write for each image where the network sees the class, as PNG files below `out`/gradcam.
+        batch_size: Images a batch; as the run was trained unless given.
+        accelerator: Where to compute; as the run was trained unless given.
+        out: A folder for predictions.csv and predictions.json.
+
+    Returns:
+        A record for each image that could be read: `image`, `predicted`, `confidence`, and `top`, a list of the five
+        most probable classes with `class` and `confidence`. A file that cannot be read is named in the log.
+
+    Raises:
+        RunError: No run lies there.
+        DataError: The source has no image, or none that can be read.
+        ConfigError: Pictures are asked for without a folder, or of a network without convolutions.
+    """
+    from visionlab.prediction.stream import stream
+
+    records = []
+    how: dict[str, Any] = {"tta": tta, "gradcam": gradcam, "batch_size": batch_size, "accelerator": accelerator}
+    for part in stream(run, source, out=out, **how):
+        records += part.records
+        for bad in part.skipped:
+            log.warning("%s is skipped: %s", bad["image"], bad["reason"])
+    return records
+
+
+@hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="predict")
+def job(config: DictConfig) -> None:
+    """Predict what a command line asks for, with a bar, and print the first of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    asked = resolved(config)
+    for error in violations(asked, RULES):
+        raise error
+    from visionlab.prediction.stream import stream
+
+    warnings.filterwarnings("ignore", module="PIL")  # about odd metadata in images that it reads all the same
+    console = Console(highlight=False)
+    first: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    counts: Counter[str] = Counter()
+    columns = (TextColumn("predicting"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        for part in stream(str(asked.pop("run")), str(asked.pop("source")), **asked):
+            first += part.records[: SHOWN - len(first)]
+            counts.update(record["predicted"] for record in part.records)
+            for bad in part.skipped:
+                bar.console.print(f"skipped {bad['image']}: {bad['reason']}", markup=False, soft_wrap=True)
+            skipped += part.skipped
+            bar.update(task, total=part.total, advance=len(part.records) + len(part.skipped))
+    _show(console, first, counts, len(skipped))
+    if asked["tta"]:
+        console.print("Each confidence is the mean of two probabilities: of the image and of its mirror image.")
+    if asked["out"] is not None:
+        for name in ("predictions.csv", "predictions.json", *(["gradcam"] if asked["gradcam"] else [])):
+            path = Path(asked["out"], name)
+            console.print(str(path), style=f"link {path.resolve().as_uri()}", markup=False, soft_wrap=True)
+
+
+def _show(console: "Console", first: Sequence[Mapping[str, Any]], counts: Counter[str], skipped: int) -> None:
+    """Print a table of at most 80 columns and what the rest came to."""
+    from rich.table import Table
+    from rich.text import Text
+
+    images = counts.total()
+    table = Table(box=None, pad_edge=False, width=min(80, console.width))
+    table.add_column("image", overflow="ellipsis", no_wrap=True, ratio=4)
+    table.add_column("class", overflow="ellipsis", no_wrap=True, ratio=3)
+    table.add_column("confidence", justify="right", no_wrap=True)
+    table.add_column("" if images <= IN_FULL else "then", overflow="ellipsis", no_wrap=True, ratio=4)
+    for record in first:
+        best, *others = record["top"]
+        name = Text(_end_of(record["image"], 28))
+        if images <= IN_FULL:
+            table.add_row(name, Text(best["class"], "bold"), _percent(best), _bar(best))
+            for each in others:
+                table.add_row("", Text(each["class"]), _percent(each), _bar(each))
+        else:
+            then = ", ".join(f"{each['class']} ({_percent(each)})" for each in others)
+            table.add_row(name, Text(best["class"]), _percent(best), Text(then, "dim"))
+    console.print(table)
+    if images > len(first):
+        console.print(f"and {images - len(first):,} more", style="dim")
+    if images > IN_FULL:
+        most = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common(8))
+        rest = f" and {len(counts) - 8} other classes" if len(counts) > 8 else ""
+        console.print(f"{images:,} images, named {most}{rest}", markup=False)
+    if skipped:
+        console.print(f"{skipped:,} {'file' if skipped == 1 else 'files'} could not be read and were skipped.")
+
+
+def _end_of(path: str, width: int) -> str:
+    """Shorten a path from its front: the end tells images apart."""
+    return path if len(path) <= width else f"…{path[1 - width :]}"
+
+
+def _percent(each: Mapping[str, Any]) -> str:
+    return f"{100 * each['confidence']:.1f} %"
+
+
+def _bar(each: Mapping[str, Any]) -> str:
+    return "▇" * round(20 * float(each["confidence"]))
+
+
+def main() -> None:
+    """Enter from the command line."""
+    doors.enter(job)
+
+
+doors.callable_module(__name__)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From image files to named classes, with a trained run."""
