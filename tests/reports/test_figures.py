@@ -1,0 +1,67 @@
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from visionlab.reports import figures
+
+
+def test_curves_mark_the_best_epoch_and_name_the_lines():
+    drawn = figures.curves(
+        {"train": ([1, 2, 3], [3.0, np.nan, 1.0]), "validation": ([1, 2, 3], [3, 2, 2])}, y="loss", best=2
+    )
+    axes = drawn.axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation", "best epoch (2)"]
+    assert axes.lines[2].get_xdata()[0] == 2
+    assert axes.get_ylabel() == "loss"
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_the_confusion_matrix_has_its_numbers_and_names(normalise):
+    counts = np.array([[8, 2], [0, 5]])
+    axes = figures.confusion_matrix(counts, ["yes", "no"], normalise=normalise).axes[0]
+    written = [text.get_text() for text in axes.texts]
+    assert written == (["80", "20", "100"] if normalise else ["8", "2", "5"])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["yes", "no"]
+    assert axes.get_ylabel() == "true class"
+
+
+def test_101_classes_have_all_their_names(many=101):
+    names = [f"a rather long name {i}" for i in range(many)]
+    axes = figures.confusion_matrix(np.eye(many, dtype=np.int64), names).axes[0]
+    assert len(axes.get_xticklabels()) == many
+    assert not axes.texts
+
+
+def test_bars_have_the_length_of_their_values():
+    axes = figures.class_bars(["a", "b"], [0.25, 1.0]).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [0.25, 1.0]
+
+
+def test_captions_are_green_and_red():
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    drawn = figures.sample_grid(images, ["cat", "$dog$", "new"], [True, False, None])
+    colours = [to_hex(text.get_color()) for text in drawn.axes[0].texts]
+    assert colours == ["#0b7a4b", "#c02b20", "#171a21"]
+    drawn.canvas.draw()  # a dollar sign in a name is no formula
+
+
+def test_an_image_stands_where_its_caption_says():
+    images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)])
+    axes = figures.sample_grid(images, ["a", "b", "c"], [None] * 3, across=2).axes[0]
+    board = axes.images[0].get_array()
+    for text, value in zip(axes.texts, (10, 20, 30), strict=True):
+        x, y = text.get_position()
+        assert (board[int(y) - 2, int(x) + 1] == value).all()
+
+
+def test_reliability_states_the_error_and_the_bins():
+    axes = figures.reliability(np.array([0.9, 0.9]), np.array([True, False]), bins=10).axes[0]
+    assert axes.get_title(loc="left") == "expected calibration error 40.00 % (10 bins)"
+
+
+def test_nothing_is_registered_globally():
+    figures.class_bars(["a"], [1.0])
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
