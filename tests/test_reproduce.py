@@ -1,0 +1,53 @@
+"""reproduce runs what is missing, remembers what is complete, and says what it lacks."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import visionlab
+from visionlab.config import choices
+from visionlab.errors import ConfigError
+from visionlab.reports.reproduction import markdown
+
+TINY = ["data.image_size=63", "logger=none", "callbacks.progress.show=false", "trainer.accelerator=cpu"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for i in range(2):
+            folder = tmp_path / "data/tiny_imagenet10" / split / f"n{i:08}" / "images"
+            folder.mkdir(parents=True)
+            for j in range(3):
+                Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{j}.png")
+    words = "".join(f"n{i:08}\tthing {i}\n" for i in range(2))
+    (tmp_path / "data/tiny_imagenet10/words.txt").write_text(words)
+    return tmp_path / "data"
+
+
+def test_a_system_is_run_once_and_stands_beside_what_was_printed(data, tmp_path, capsys):
+    again = {"data": data, "epochs": 1, "outputs": tmp_path / "outputs", "extra": TINY}
+    (row,) = visionlab.reproduce("002_alexnet_adam", **again)
+    assert row.printed == {"val/acc": 0.10} and len(row.runs) == 1 and row.epochs == 1
+    trained = row.runs[0].checkpoint("best").stat().st_mtime_ns
+    (same,) = visionlab.reproduce("002_alexnet_adam", **again)
+    assert same.runs[0].checkpoint("best").stat().st_mtime_ns == trained
+    text = markdown([same], heading="# Table")
+    line = next(line for line in text.splitlines() if "002_alexnet_adam" in line)
+    assert f"{same.values[0]:.3f}" in line and "0.100" in line and "shortened to 1 epochs" in line
+
+
+def test_what_is_missing_is_said_and_nothing_is_made_up(tmp_path):
+    rows = visionlab.reproduce("000", "004_mlp", "002_alexnet", data=tmp_path, only_table=True, outputs=tmp_path)
+    assert all(not row.runs and row.missing for row in rows)
+    assert "not public" in rows[0].missing
+    for line in markdown(rows, heading="#").splitlines():
+        if line.startswith("| `"):
+            assert line.split("|")[4].strip() == "", "a figure for a run that does not exist"
+
+
+def test_every_experiment_belongs_to_a_report_and_wrong_names_are_said():
+    assert all(name[:3] in {"000", "001", "002", "003", "004"} for name in choices("experiment"))
+    with pytest.raises(ConfigError, match="no experiment begins with '999'"):
+        visionlab.reproduce("999")
