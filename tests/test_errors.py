@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from conftest import QUICK
+from quick import QUICK
 from visionlab.runs import Run
 
 

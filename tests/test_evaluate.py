@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import visionlab
-from conftest import QUICK
+from quick import QUICK
 from visionlab.errors import ConfigError, DataError, RunError
 
 

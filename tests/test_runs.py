@@ -7,7 +7,7 @@ import time
 import pytest
 
 import visionlab
-from conftest import QUICK
+from quick import QUICK
 from visionlab import runs
 from visionlab.config import compose, resolved
 from visionlab.errors import RunError

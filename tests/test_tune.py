@@ -5,7 +5,7 @@ import csv
 import pytest
 
 import visionlab
-from conftest import QUICK
+from quick import QUICK
 from visionlab.config import compose
 from visionlab.errors import ConfigError
 

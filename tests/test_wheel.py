@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
 
+from quick import QUICK
 from visionlab.runs import Run
 
 ROOT = Path(__file__).parents[1]

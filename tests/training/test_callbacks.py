@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import visionlab
-from conftest import QUICK
+from quick import QUICK
 from visionlab.runs import Run
 
 LONGER = [*QUICK, "trainer.max_epochs=6", "model=simple_cnn_bn", "model.network.filters=[4,8]"]
