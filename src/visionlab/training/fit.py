@@ -208,7 +208,7 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         record("failed", error)
         raise
     except Exception as error:
-        status = getattr(error, "run_status", "failed")  # a sweep prunes a hopeless trial, or pauses it
+        status: runs.Status = getattr(error, "run_status", "failed")  # a sweep prunes a hopeless trial, or pauses it
         record(status, error)
         if recorded and status == "failed":
             run.update(traceback=traceback.format_exc())

@@ -1,11 +1,11 @@
 """Rollback: when some epochs bring nothing, go back to the best weights and search on from there."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Rollback(Checkpoint):
@@ -38,21 +38,22 @@ class Rollback(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights of a better epoch, or go back when patience is at its end."""
-        value = float(trainer.callback_metrics[self.monitor])
+        value, network = float(trainer.callback_metrics[self.monitor]), cast(nn.Module, pl_module.network)
         if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
             self.best, self.waited = value, 0
-            self.weights = deepcopy(pl_module.network.state_dict())
+            self.weights = deepcopy(network.state_dict())
             return
         self.waited += 1
         if self.waited < self.patience:
             return
         self.waited, self.times = 0, self.times + 1
-        pl_module.network.load_state_dict(self.weights)
+        network.load_state_dict(self.weights)
         for optimizer in trainer.optimizers:
             optimizer.state.clear()
             for group in optimizer.param_groups:
                 group["lr"] *= self.lr_factor
         if trainer.is_global_zero:
             print(
-                f"Rolled back to the best weights ({self.monitor} {self.best:.4f}) after epoch {trainer.current_epoch + 1}."
+                f"Rolled back to the best weights ({self.monitor} {self.best:.4f}) "
+                f"after epoch {trainer.current_epoch + 1}."
             )

@@ -56,7 +56,7 @@ def learning_rate(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
     Returns:
         Rows (lr, loss) and the learning rate where the loss falls fastest.
     """
-    from lightning.pytorch.tuner import Tuner
+    from lightning.pytorch.tuner.tuning import Tuner
 
     data = build.data_module(config)
     classifier = build.classifier(config, data)
