@@ -34,9 +34,9 @@ BATCH = 512
 
 def recipe(args) -> list[str]:
     return [
-        "data=cifar10", f"data.root={args.root}", f"data.batch_size={BATCH}", f"model={args.model}", 
-        "augment=flip_crop", f"data.train_fraction={args.images / 45000}", "logger=none", "callbacks.progress.show=false", "test=false",
-        "trainer.limit_val_batches=1",
+        "data=cifar10", f"data.root={args.root}", f"data.batch_size={BATCH}", "augment=flip_crop",
+        f"data.train_fraction={args.images / 45000}", f"model={args.model}", "test=false",
+        "logger=none", "callbacks.progress.show=false", "trainer.limit_val_batches=1",
     ]  # fmt: skip
 
 
