@@ -19,6 +19,7 @@ DOORS = {
     "export": "write a network as ONNX, torch.export or safetensors",
     "reproduce": "run the experiments of a report and compare with what it printed",
 }
+PLAIN = ("compare", "reproduce")  # take no config, only options and paths, which the shell completes
 EXAMPLES = """\
   visionlab train                                     a first run, in seconds
   visionlab train model=resnet18 data=folder data.root=photos
@@ -54,8 +55,9 @@ def _overview() -> str:
             "Examples:",
             EXAMPLES,
             "",
-            "  visionlab <door> --help            what it takes",
-            '  eval "$(visionlab -sc install=bash)"   tab completion (also zsh; fish: install=fish)',
+            "What a door takes:  visionlab <door> --help",
+            'Tab completion:     eval "$(visionlab -sc install=bash)"  (or zsh)',
+            "                    visionlab -sc install=fish | source",
         ]
     )
 
@@ -81,7 +83,7 @@ def _complete(arguments: list[str]) -> None:
             between = "\n" if arguments[0] == "query=fish" else " "
             print(between.join(name for name in DOORS if name.startswith(door)))
             return
-        if door not in DOORS or door == "compare":  # compare takes folders, which the shell completes
+        if door not in DOORS or door in PLAIN:
             return
         os.environ["COMP_LINE"] = line.lstrip()
         sys.argv = ["visionlab", "-sc", *arguments]

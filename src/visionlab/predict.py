@@ -27,6 +27,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "accelerator": Text(or_null=True),
 }
 IN_FULL, SHOWN = 4, 20  # so many images with all their classes, so many with a line each; the rest is counted
+NAME = 30  # characters of an image's name
 
 
 def predict(
@@ -98,7 +99,7 @@ def job(config: DictConfig) -> None:
             bar.update(task, total=part.total, advance=len(part.records) + len(part.skipped))
     _show(console, first, counts, len(skipped))
     if asked["tta"]:
-        console.print("Each confidence is the mean of two probabilities: of the image and of its mirror image.")
+        console.print("Each confidence is the mean over the image and its mirror image.")
     if asked["out"] is not None:
         for name in ("predictions.csv", "predictions.json", *(["gradcam"] if asked["gradcam"] else [])):
             path = Path(asked["out"], name)
@@ -112,13 +113,13 @@ def _show(console: "Console", first: Sequence[Mapping[str, Any]], counts: Counte
 
     images = counts.total()
     table = Table(box=None, pad_edge=False, width=min(80, console.width))
-    table.add_column("image", overflow="ellipsis", no_wrap=True, ratio=4)
-    table.add_column("class", overflow="ellipsis", no_wrap=True, ratio=3)
+    table.add_column("image", width=NAME, no_wrap=True)
+    table.add_column("class", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("confidence", justify="right", no_wrap=True)
-    table.add_column("" if images <= IN_FULL else "then", overflow="ellipsis", no_wrap=True, ratio=4)
+    table.add_column("" if images <= IN_FULL else "then", overflow="ellipsis", no_wrap=True, ratio=1)
     for record in first:
         best, *others = record["top"]
-        name = Text(_end_of(record["image"], 28))
+        name = Text(_end_of(record["image"], NAME))
         if images <= IN_FULL:
             table.add_row(name, Text(best["class"], "bold"), _percent(best), _bar(best))
             for each in others:
