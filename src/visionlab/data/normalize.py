@@ -22,11 +22,7 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise: [B, 3, H, W] to float32 [B, 3, H, W]."""
-        if not images.is_floating_point():
-            images = unit(images)
-        return (images - self.mean) / self.std
-
-
-def unit(images: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] to float32 in 0 to 1."""
-    return images.to(torch.float32).div_(255)
+        if images.is_floating_point():
+            return (images - self.mean).div_(self.std)
+        # One product and one difference, in place, instead of three operations: memory is what this costs.
+        return images.to(torch.float32).mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
