@@ -191,6 +191,16 @@ def test_the_cache_follows_the_environment(make_folder, tmp_path, monkeypatch):
     assert cache.default_cache() == tmp_path / "xdg/visionlab"
 
 
+def test_more_pixels_than_memory_are_mapped(tmp_path):
+    rows = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 2 // 3072
+    with (tmp_path / "pixels.bin").open("wb") as file:
+        file.truncate(rows * 3072)  # a hole, which takes no room
+        file.seek((rows - 1) * 3072)
+        file.write(b"\7" * 3072)
+    pixels = store.map_pixels(tmp_path / "pixels.bin", (rows, 3, 32, 32))
+    assert store.gather(pixels, pixels.new_tensor([0, rows - 1], dtype=int)).amax((1, 2, 3)).tolist() == [0, 7]
+
+
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's account of memory")
 def test_reading_adds_no_copy_of_the_pixels_to_memory(make_folder, tmp_path):
     opened = open_store(class_folders(make_folder((50, 50))), Transform(size=(64, 64)), cache_dir=tmp_path / "cache")

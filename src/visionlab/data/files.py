@@ -1,8 +1,11 @@
 """Finds the images below a folder and the classes that the folder names give them."""
 
+import gc
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +91,19 @@ def stamped(root: Path, name: str) -> Found:
     return (name, status.st_size, status.st_mtime_ns)
 
 
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Spare Python the search for cycles among the names of all images: it took half of the time of a second start."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+@_no_garbage_collection()
 def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozenset()) -> Index:
     """Index `<class>/**/*` or `{train,val,test}/<class>/**/*`.
 

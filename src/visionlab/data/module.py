@@ -1,10 +1,9 @@
 """The data module: from a folder's name to batches on the device, and everything that others ask about the data."""
 
-import gc
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -153,8 +152,7 @@ class ImageDataModule(LightningDataModule, ABC):
             return
         if self.source is not None and not self.present():
             self.source.provide(self.root, download=self.download)
-        with _no_garbage_collection():
-            self.index = self.find()
+        self.index = self.find()
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
         if self.num_classes < 2:
@@ -244,8 +242,9 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _loader(self, rows: IntArray, sampler: Literal["shuffle", "balanced", "sequential"] = "sequential") -> Loader:
         trainer = self.trainer
+        pinned = trainer is not None and trainer.strategy.root_device.type == "cuda"
         return Loader(
-            self.pixels,
+            self.pixels if self.variants is not None else partial(self.store.gather, pinned=pinned),
             rows,
             self._labels[rows],
             batch_size=self._share_of_batch(),
@@ -254,7 +253,7 @@ class ImageDataModule(LightningDataModule, ABC):
             epoch=None if trainer is None else lambda: trainer.current_epoch,
             rank=0 if trainer is None else trainer.global_rank,
             world_size=1 if trainer is None else trainer.world_size,
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+            pin_memory=pinned,
         )
 
     def _share_of_batch(self) -> int:
@@ -286,15 +285,3 @@ class ImageDataModule(LightningDataModule, ABC):
                 classes=self.num_classes,
             )
         return Batch(self.preprocess.to(images.device)(images), labels, batch.rows, batch.places)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Spare Python the search for cycles among the names of all images: it took half of the time of a second start."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
