@@ -26,6 +26,8 @@ TINY = [
 class Sweeping:
     """Gives sweep commands with a folder of their own, and reads what came of them."""
 
+    base = TINY
+
     def __init__(self, outputs: Path) -> None:
         self.outputs = outputs
 

@@ -116,6 +116,7 @@ class Remote:
 
         signal.signal(signal.SIGUSR2, leave)  # SLURM's notice, ahead of the time limit or of preemption
         signal.signal(signal.SIGTERM, stop)  # while no run has its own answer; submitit would have us ignore it
+        os.environ["OMP_NUM_THREADS"] = os.environ.get("SLURM_CPUS_PER_TASK", "1")  # before torch is imported
         job: Job = pickle.loads(pickled)
         module, name = named
         task = inspect.unwrap(getattr(importlib.import_module(module), name))

@@ -1,5 +1,6 @@
 """Optuna studies: where they are stored, and the samplers and pruners that a config can name."""
 
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,15 +22,23 @@ def storage(address: str) -> Any:
         file = Path(address.removeprefix(JOURNAL))
         file.parent.mkdir(parents=True, exist_ok=True)
         return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
-    try:
-        return optuna.storages.RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
-    except Exception as error:  # SQLAlchemy's, the driver's or an import's
-        raise ConfigError(
-            f"the study's storage cannot be opened: {str(error).splitlines()[0]}",
-            where="sweep.storage",
-            remedy="give sqlite:///<file> or postgresql://<user>@<host>/<database> (`pip install psycopg2-binary`), "
-            "or null for a file in the sweep's folder",
-        ) from error
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for attempt in range(5):
+        try:
+            return optuna.storages.RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
+        except (IntegrityError, ProgrammingError) as error:
+            refused: Exception = error
+            time.sleep(1 + attempt)  # another process may be making the same tables at this very moment
+        except Exception as error:  # SQLAlchemy's, the driver's or an import's
+            refused = error
+            break
+    raise ConfigError(
+        f"the study's storage cannot be opened: {str(refused).splitlines()[0]}",
+        where="sweep.storage",
+        remedy="give sqlite:///<file>, postgresql+psycopg://<user>@<host>/<database> (`pip install psycopg[binary]`), "
+        "or null for a file in the sweep's folder",
+    ) from refused
 
 
 def sampler(settings: Mapping[str, Any], seed: int, grid: Mapping[str, Any]) -> Any:
