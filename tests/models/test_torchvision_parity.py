@@ -8,8 +8,8 @@ SHARED = ["alexnet", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "resnet18
 SHARED += [f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
 SHARED += [f"efficientnet_b{number}" for number in range(8)]
 # Of each family some are always compared, the others with -m slow
-SISTERS = {"vgg11", "vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn"} | {
-    f"efficientnet_b{n}" for n in (1, 2, 4, 5, 6)
+SISTERS = {"resnet34", "vgg11", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"} | {
+    f"efficientnet_b{n}" for n in range(1, 7)
 }
 
 
