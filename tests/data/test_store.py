@@ -13,6 +13,7 @@ from PIL import Image
 from visionlab.data import building, cache, store
 from visionlab.data.files import class_folders
 from visionlab.data.store import open_store
+from visionlab.data.synthetic import Synthetic
 from visionlab.data.transform import Transform
 from visionlab.errors import DataError
 
@@ -209,3 +210,14 @@ def test_reading_adds_no_copy_of_the_pixels_to_memory(make_folder, tmp_path):
     areas = Path("/proc/self/smaps").read_text().split(str(tmp_path / "cache"))
     private = [line for line in areas[1].splitlines()[:24] if line.startswith("Private_Dirty")]
     assert private[0].split() == ["Private_Dirty:", "0", "kB"]
+
+
+def test_no_room_for_computed_images_is_named(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "reserve", full)
+    data = Synthetic(name="noise", root=tmp_path, images=10)
+    with pytest.raises(DataError, match="full") as error:
+        data.setup()
+    assert "TMPDIR" in error.value.remedy

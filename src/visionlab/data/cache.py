@@ -65,7 +65,7 @@ def build_once(folder: Path, size: int, *, opened: Callable[[Path], T | None], f
                 raise
             _sync(folder.parent)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     found = opened(folder)
     if found is None:
         raise DataError(f"what was just written is gone: {folder}", where="data.cache_dir", remedy=REMEDY)
@@ -134,7 +134,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _unwritable(folder: Path, error: OSError) -> DataError:
+def unwritable(folder: Path, error: OSError, remedy: str = REMEDY) -> DataError:
+    """Return the error for a folder that cannot be written to."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     what = "the disk of the cache is full" if full else "cannot write decoded images into the cache"
-    return DataError(f"{what}: {error.strerror or error}", where=str(folder), remedy=REMEDY)
+    return DataError(f"{what}: {error.strerror or error}", where=str(folder), remedy=remedy)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from visionlab.data.building import read_all
-from visionlab.data.cache import build_once, default_cache, reserve
+from visionlab.data.cache import build_once, default_cache, reserve, unwritable
 from visionlab.data.index import ByteArray, Index, IntArray
 from visionlab.data.reader import UNOPENED
 from visionlab.data.transform import Transform
@@ -77,7 +77,7 @@ def open_store(
 
     def opened(folder: Path, name: str | None) -> Store | None:
         try:
-            with np.load(folder / FACTS) as facts:
+            with (folder / FACTS).open("rb") as file, np.load(file) as facts:
                 digests, sizes, bad, reasons = (facts[part] for part in ("digests", "sizes", "bad", "reasons"))
             pixels = map_pixels(folder / PIXELS, shape)
         except (OSError, ValueError, KeyError, BadZipFile):
@@ -89,11 +89,14 @@ def open_store(
         return Store(pixels, digests, sizes, errors, name)
 
     if index.stamps is None:  # computed pixels: nothing on a disk would tell that they changed
-        with tempfile.TemporaryDirectory(prefix="visionlab-") as folder:
-            fill(Path(folder))
-            store = opened(Path(folder), None)
-            assert store is not None
-            return store
+        try:
+            with tempfile.TemporaryDirectory(prefix="visionlab-") as folder:
+                fill(Path(folder))
+                store = opened(Path(folder), None)  # the map outlives the file's name
+        except OSError as error:
+            raise unwritable(Path(tempfile.gettempdir()), error, "name a folder with room with $TMPDIR") from error
+        assert store is not None
+        return store
     name = key(index, to)
     place = images_folder(cache_dir) / name
     return build_once(place, int(np.prod(shape)), opened=lambda folder: opened(folder, name), fill=fill)
