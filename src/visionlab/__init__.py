@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from visionlab.loading import Loaded as Loaded
     from visionlab.loading import load as load
     from visionlab.predict import predict as predict
+    from visionlab.probe import probe as probe
+    from visionlab.reproduce import reproduce as reproduce
     from visionlab.runs import Run as Run
     from visionlab.train import train as train
+    from visionlab.tune import tune as tune
 
 # Importing visionlab must stay as quick as `--help`, so what it offers is imported when it is first asked for.
 _HOME = {"load": "loading", "Loaded": "loading", "Run": "runs"}
-_DOORS = ("train", "evaluate", "predict", "explore", "compare", "tune", "export", "reproduce")
+_DOORS = ("train", "evaluate", "predict", "explore", "compare", "tune", "probe", "export", "reproduce")
 
-__all__ = ["Loaded", "Run", "compare", "evaluate", "explore", "export", "load", "predict", "train"]
+__all__ = [
+    "Loaded", "Run", "compare", "evaluate", "explore", "export", "load", "predict", "probe", "reproduce", "train", "tune",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

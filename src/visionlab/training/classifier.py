@@ -77,6 +77,7 @@ class ImageClassifier(LightningModule):
         k = 5 if num_classes > 5 else 0
         self.train_tally, self.tally = Tally(num_classes), Tally(num_classes, k=k)
         # What visionlab.training.build did to the network: weights that were loaded, layers that are trained.
+        self.rate = 0.0
         self.loaded: Any = None
         self.free: Any = None
         # What the last evaluation of a split left, read by visionlab.training.evaluation.
@@ -128,7 +129,8 @@ class ImageClassifier(LightningModule):
             freezing.hold_norms(self.network)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout for this step."""
+        """Seed dropout for this step, and note the learning rate that it runs with."""
+        self.rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
         seed_step(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -139,11 +141,10 @@ class ImageClassifier(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the figures of the epoch: the loss and accuracy while training, and the learning rate it ran with."""
+        """Log the figures of the epoch: the loss and accuracy while training, and the learning rate of its last step."""
         figures = self.train_tally.compute()
         self.train_tally.reset()
-        rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
-        self.log_dict({"train/loss": figures["loss"], "train/acc": figures["acc"], "lr": rate})
+        self.log_dict({"train/loss": figures["loss"], "train/acc": figures["acc"], "lr": self.rate})
 
     # Evaluation --------------------------------------------------------------------------------------------------
 
