@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from quick import QUICK
 
 import visionlab
+from quick import QUICK
 from visionlab.errors import ConfigError
 
 

@@ -29,7 +29,8 @@ _HOME = {"load": "loading", "Loaded": "loading", "Run": "runs"}
 _DOORS = ("train", "evaluate", "predict", "explore", "compare", "tune", "probe", "export", "reproduce")
 
 __all__ = [
-    "Loaded", "Run", "compare", "evaluate", "explore", "export", "load", "predict", "probe", "reproduce", "train", "tune",
+    "Loaded", "Run", "compare", "evaluate", "explore", "export", "load", "predict", "probe", "reproduce", "train",
+    "tune",
 ]  # fmt: skip
 
 

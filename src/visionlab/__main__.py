@@ -16,6 +16,7 @@ DOORS = {
     "explore": "look at a data set before training on it",
     "compare": "lay runs and sweeps side by side, and say which is really better",
     "tune": "find the learning rate, the batch size and the fastest arithmetic",
+    "probe": "classify by frozen features: a linear probe and nearest neighbours",
     "export": "write a network as ONNX, torch.export or safetensors",
     "reproduce": "run the experiments of a report and compare with what it printed",
 }
