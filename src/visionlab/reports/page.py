@@ -224,15 +224,11 @@ def picture(image: NDArray[np.uint8], *, alt: str = "", largest: int = 192) -> H
     from PIL import Image
 
     made = Image.fromarray(image)
-    small = max(made.size) <= 64
+    kind, look = ("png", ' class="pixels"') if max(made.size) <= 64 else ("jpeg", "")
     made.thumbnail((largest, largest))
     buffer = io.BytesIO()
-    if small:
-        made.save(buffer, "PNG", compress_level=1)
-    else:
-        made.save(buffer, "JPEG", quality=82)
+    made.save(buffer, kind, quality=82, compress_level=1)  # each format takes what concerns it
     data = base64.b64encode(buffer.getvalue()).decode()
-    kind, look = ("png", ' class="pixels"') if small else ("jpeg", "")
     return Html(f'<img src="data:image/{kind};base64,{data}" alt="{escape(alt)}"{look}>')
 
 
