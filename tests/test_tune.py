@@ -1,6 +1,7 @@
 """tune measures, advises, and its advice is a config that train takes."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,7 @@ def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):
     rows = visionlab.tune([*QUICK, "what=lr", "min_lr=1e-5", "max_lr=1"], directory=tmp_path)
     assert rows[0]["lr"] == pytest.approx(1e-5) and rows[0]["lr"] < rows[-1]["lr"] <= 1
     assert (tmp_path / "lr.png").stat().st_size > 1000
+    assert not list(tmp_path.rglob("*.ckpt")) and not Path("digests.json").exists(), "the test leaves its checkpoint"
     advice = (tmp_path / "advice" / "lr.yaml").read_text()
     assert (
         "optimizer" in advice

@@ -114,6 +114,7 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number,
     assert "Traceback" not in error
     result = Run(tmp_path / "run").result
     assert result["status"] == "interrupted"
+    assert (tmp_path / "run" / "report.html").exists(), "no page of what was learnt until then"
     done = len(Run(tmp_path / "run").metrics)
     assert (
         in_child([*RUN, f"trainer.max_epochs={done + 1}", "callbacks.early_stopping.patience=null"], tmp_path / "run")

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
@@ -65,8 +66,21 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
     return made
 
 
-def trainer(config: DictConfig, *, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> Trainer:
-    """Build the trainer of a run, which leaves progress, checkpoints and shards to us."""
+def trainer(
+    config: DictConfig,
+    *,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    folder: Path | None = None,
+) -> Trainer:
+    """Build the trainer of a run, which leaves progress, checkpoints and shards to us.
+
+    Args:
+        config: The composed config.
+        callbacks: What accompanies the training; none for an evaluation.
+        loggers: Where metrics go besides metrics.csv.
+        folder: What Lightning may write to of its own accord; the working directory unless given.
+    """
     # Lightning's own chatter stays off the terminal; what a person must know, we say ourselves.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -78,6 +92,7 @@ def trainer(config: DictConfig, *, callbacks: Sequence[Callback] = (), loggers: 
         logger=list(loggers),
         plugins=[AsyncCheckpointIO(WholeCheckpointIO())],
         enable_checkpointing=bool(callbacks),
+        default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -57,7 +57,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     if plain["callbacks"]["progress"]["show"]:
         callbacks.insert(2, EpochProgress(records, monitor=config.monitor))
     loggers = build.loggers(config, run)
-    trainer = build.trainer(config, callbacks=callbacks, loggers=loggers)
+    trainer = build.trainer(config, callbacks=callbacks, loggers=loggers, folder=run.dir)
 
     if trainer.is_global_zero:
         _begin(run, plain, overrides, data, classifier, layers)
@@ -198,6 +198,8 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         seconds = run.result["seconds"]
         so_far = seconds.get("before", 0.0) + time.perf_counter() - began
         run.update(status=status, error=str(error) or type(error).__name__, seconds=seconds | {"so_far": so_far})
+        if run.metrics:
+            run_page.write(run.dir)  # what it learnt until then
 
     try:
         yield

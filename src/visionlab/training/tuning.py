@@ -60,14 +60,14 @@ def learning_rate(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
 
     data = build.data_module(config)
     classifier = build.classifier(config, data)
-    trainer = build.trainer(config)
+    place.mkdir(parents=True, exist_ok=True)
+    trainer = build.trainer(config, folder=place)
     trainer.fit_loop.max_epochs = 1000  # the test counts steps; a small set needs many epochs for a hundred of them
     finder = Tuner(trainer).lr_find(
         classifier, datamodule=data, min_lr=config.min_lr, max_lr=config.max_lr, num_training=100, update_attr=False
     )
     assert finder is not None
     suggested = finder.suggestion()
-    place.mkdir(parents=True, exist_ok=True)
     figure = finder.plot(suggest=True)
     assert figure is not None
     figure.savefig(place / "lr.png", dpi=120)
