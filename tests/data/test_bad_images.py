@@ -4,12 +4,13 @@ import os
 import signal
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from visionlab.data import reader
+from visionlab.data import store
 from visionlab.errors import DataError
 
 
@@ -108,8 +109,24 @@ def test_permissions(make_folder, folder):
         folder(root)
 
 
-def test_permission_denied_is_a_reason():
-    assert "permission denied" in reader.reason(PermissionError(13, "Permission denied"), b"")
+def test_a_permission_that_is_given_later_counts_at_once(make_folder, folder, monkeypatch):
+    root = make_folder()
+    real = Path.read_bytes
+
+    def read_bytes(path):
+        if path.name == "002.png":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(store, "readable", lambda path: False)
+    for _ in range(2):
+        with pytest.raises(
+            DataError, match=r"3 of 18 images.*\n.*class0/002\.png \(cannot be opened: permission denied"
+        ):
+            folder(root)
+    monkeypatch.undo()
+    assert folder(root).summary()["skipped"] == 0  # although no file has changed
 
 
 def test_a_class_of_which_nothing_is_left_is_named(make_folder, folder):

@@ -77,8 +77,8 @@ def test_the_second_start_decodes_nothing(make_folder, tmp_path, unread):
     first = open_store(index, TO, cache_dir=tmp_path / "cache")
     unread()
     assert open_store(index, TO, cache_dir=tmp_path / "cache").pixels.equal(first.pixels)
-    with pytest.raises(AssertionError):
-        open_store(index, Transform(size=(9, 8)), cache_dir=tmp_path / "cache")
+    with pytest.raises(AssertionError, match="decoded again"):
+        open_store(index, Transform(size=(8, 8), resize="crop"), cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("change", ["content", "added", "removed", "renamed"])
