@@ -78,3 +78,28 @@ def test_killed_and_continued_it_ends_as_if_it_had_not_been(sweeping, tmp_path):
     for name, result in undisturbed.runs.items():
         assert sweeping.runs[name]["metrics"] == result["metrics"]
     assert json.dumps(undisturbed.sweeps[0]["best"]["value"]) == json.dumps(sweeping.sweeps[0]["best"]["value"])
+
+
+def test_a_list_of_grids_trains_once_what_they_have_in_common(sweeping, tmp_path):
+    sweeps = tmp_path / "conf" / "sweep"
+    sweeps.mkdir(parents=True)
+    grids = "parameters:\n  - seed: [0, 1]\n  - optimizer.lr: [1e-3, 1e-2]\n"
+    (sweeps / "mine.yaml").write_text(f"defaults: [grid]\n{grids}")
+    assert sweeping.command("sweep=mine", f"hydra.searchpath=[file://{tmp_path / 'conf'}]") == 0
+    (sweep,) = sweeping.sweeps
+    tried = [run["overrides"] for run in sweep["runs"]]
+    assert tried == [{"seed": 1}, {"optimizer.lr": 1e-3}, {"optimizer.lr": 1e-2}]  # the first is the second
+    assert all("test=" not in result["command"] for result in sweeping.runs.values())
+
+
+def test_a_value_on_the_command_line_replaces_those_of_the_file(sweeping, tmp_path):
+    from visionlab.config import compose, resolved
+    from visionlab.sweeps.plan import Plan
+    from visionlab.sweeps.space import Reader
+
+    base = resolved(compose(["sweep=report_002"]))
+    plan = Plan(base, ["sweep=report_002", "optimizer.lr=0.01", "seed=1,2"], "report_002", Reader(None))
+    (grid,) = plan.grids()
+    assert grid == {
+        "optimizer.lr": [0.01], "optimizer.momentum": [0.9, 0.5], "scheduler.gamma": [0.1, 0.01], "seed": [1, 2]
+    }  # fmt: skip

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class VisionlabLauncher(Launcher):
     """A launcher whose jobs end one by one, where Hydra's own interface waits for all of a batch."""
 
+    remote = False  # whether they run on other machines, whose devices and data cannot be looked at from here
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra has composed."""
         self.context, self.task, self.config = hydra_context, task_function, config
@@ -73,6 +75,8 @@ class SlurmLauncher(VisionlabLauncher):
         poll_seconds: Seconds between two looks at the queue.
         parameters: What SLURM is asked for, in submitit's words.
     """
+
+    remote = True
 
     def __init__(self, jobs: int, poll_seconds: float, **parameters: Any) -> None:
         self.jobs, self.poll_seconds, self.parameters = jobs, poll_seconds, parameters

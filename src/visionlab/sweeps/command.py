@@ -8,6 +8,8 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from visionlab.compare import compare
+from visionlab.config import resolved
 from visionlab.runs import Run
 from visionlab.sweeps import space
 from visionlab.sweeps.compose import Composer
@@ -45,7 +47,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     plan = Plan(base, arguments, str(config.hydra.runtime.choices.get("sweep")), space.Reader(loader))
     strategy: Strategy = get_object(plan.settings["strategy"])(plan)
     composer = Composer(loader, config, plan)
-    _check(strategy, composer)
+    _check(strategy, composer, launcher)
     record = Record(plan.dir)
     executor: Executor = launcher.executor(plan.dir)
     display = Display(plan, strategy.total, executor.slots)
@@ -54,32 +56,42 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     try:
         with stopping(), display.live():
             engine.work()
+            display.after = "the best trial is evaluated on the test split"
             best = _rank(plan, record)
             _test(plan, best, composer, executor, record)
+            display.after = "the page is written"
+            _rank(plan, record)
+            record.head(status="completed")
+            compare(plan.dir)
     except BaseException:
         record.head(status="interrupted")
         raise
     finally:
         executor.close()
-    best = _rank(plan, record)
-    record.head(status="completed")
-    _report(plan)
-    display.close(best, [])
+    display.close(_rank(plan, record), _changes(record))
     return display.unfinished
 
 
-def _check(strategy: Strategy, composer: Composer) -> None:
-    """Check all that can be known of the trials before the first one trains."""
-    devices_checked: set[str] = set()
-    from visionlab.training import devices
+def _check(strategy: Strategy, composer: Composer, launcher: Any) -> None:
+    """Check all that can be known of the trials before the first one trains: keys, values, devices and data."""
+    from visionlab.training import build, devices
+
+    checked: set[str] = set()
+
+    def first(*what: Any) -> bool:
+        seen = repr(what) in checked
+        checked.add(repr(what))
+        return not seen
 
     for values in strategy.foreseen():
         for request in composer.requests(values, {}):
-            trainer = OmegaConf.to_container(request.config.trainer, resolve=True)
-            if (key := repr(trainer)) not in devices_checked:
-                assert isinstance(trainer, dict)
-                devices.check({str(name): value for name, value in trainer.items()})
-                devices_checked.add(key)
+            if launcher.remote or Run(request.dir).status == "completed":
+                continue
+            plain = resolved(request.config)
+            if first(plain["trainer"]):
+                devices.check(plain["trainer"])
+            if first(plain["data"]["name"], plain["data"]["root"]):
+                build.data_module(request.config)
 
 
 def _begin(plan: Plan, record: Record) -> None:
@@ -142,11 +154,14 @@ def _test(plan: Plan, best: list[Ranked], composer: Composer, executor: Executor
     record.head(tested=[str(request.dir.name) for request in requests])
 
 
-def _report(plan: Plan) -> None:
-    """Write the sweep's page and table."""
-    from importlib.util import find_spec
+def _changes(record: Record) -> list[str]:
+    """Return what has changed since the remembered runs were trained, asking once for each state of then."""
+    from visionlab.training import environment
 
-    if find_spec("visionlab.compare"):
-        from visionlab.compare import compare
-
-        compare(plan.dir)
+    states: dict[str, Run] = {}
+    for entry in record.entries.values():
+        run = Run(record.dir / entry["dir"])
+        if entry.get("remembered") and run.status == "completed":
+            then = run.result.get("environment", {})
+            states.setdefault(repr([then.get(key) for key in ("versions", "commit", "uncommitted")]), run)
+    return sorted({change for run in states.values() for change in environment.changes(run)})

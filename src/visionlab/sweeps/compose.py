@@ -1,6 +1,7 @@
 """From the values of a trial to the checked config and the directory of each of its runs."""
 
 import copy
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,6 @@ from visionlab.config import check, explain, resolved
 from visionlab.errors import ConfigError, UserError
 from visionlab.sweeps import space
 from visionlab.sweeps.plan import Plan
-
-# What every run of a sweep is told, beyond what it is asked; none of it changes a run's identity. The live table
-# takes the place of the bar and of the lines of the epochs.
-QUIET = ["callbacks.progress.show=false"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,9 @@ class Composer:
     def __init__(self, loader: Any, master: DictConfig, plan: Plan) -> None:
         self._loader, self._master, self._plan = loader, master, plan
         self._parser = OverridesParser.create(config_loader=loader)
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
-        self._checked: set[Path] = set()
+        self._fixed = [(one.input_line, one.key_or_group) for one in self._parser.parse_overrides(plan.fixed)]
+        self._composed: dict[tuple[str | None, ...], DictConfig] = {}
+        self._known: dict[tuple[str, ...], bytes] = {}
 
     def requests(self, values: Mapping[str, Any], job: Mapping[str, Any]) -> list[Request]:
         """Compose and check the runs of a trial: one, or one for each replicate.
@@ -64,49 +62,48 @@ class Composer:
         Raises:
             ConfigError: What is wrong with the first run that is not possible, and which it is.
         """
-        told = list(QUIET)
-        told.append("test=" + ("true" if self._plan.settings["test"] == "all" and self._plan.base["test"] else "false"))
-        if self._plan.settings["same_init"] and "init_seed" not in values:
-            told.append(f"init_seed={self._plan.base['init_seed']}")
-        if job:
-            told.append(f"sweep.trial={space.written(dict(job))}")
-        return [self.request({**values, **replicate}, told) for replicate in space.product(self._plan.replicates)]
+        return [self._request({**values, **replicate}, job) for replicate in space.product(self._plan.replicates)]
 
-    def request(self, values: dict[str, Any], told: list[str]) -> Request:
-        """Compose and check one run."""
+    def _request(self, values: dict[str, Any], job: Mapping[str, Any]) -> Request:
+        settings, base = self._plan.settings, self._plan.base
+        shared = {"init_seed": base["init_seed"]} if settings["same_init"] and "init_seed" not in values else {}
+        texts = tuple(space.overrides({**values, **shared}))
+        if texts not in self._known:  # most are asked for twice: to be checked, and to be run
+            self._known[texts] = pickle.dumps(self._checked(texts, values))
+        directory, config = pickle.loads(self._known[texts])
+        # What every run is told stands not among the overrides that it records, and does not change its identity. The
+        # live table takes the place of the bar and of the lines of the epochs.
+        config.callbacks.progress.show = False
+        config.test = bool(settings["test"] == "all" and base["test"])
+        config.sweep.trial = dict(job) or None
+        return Request(directory, values, config)
+
+    def _checked(self, texts: tuple[str, ...], values: Mapping[str, Any]) -> tuple[Path, DictConfig]:
+        """Compose and check a run, and return its directory and its config."""
         try:
-            config = self._compose([*space.overrides(values), *told])
-            directory = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
-            if directory not in self._checked:
-                check(resolved(config))
-                self._checked.add(directory)
+            config = self._compose(list(texts))
+            check(resolved(config))
+            return Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir, config
         except HydraException as error:
             raise _named(explain(error), values) from error
         except ConfigError as error:
             raise _named(error, values) from error
-        return Request(directory, values, config)
 
     def _compose(self, texts: list[str]) -> DictConfig:
         parsed = self._parser.parse_overrides(texts)
-        groups = tuple(text for text, one in zip(texts, parsed, strict=True) if self._names_a_group(one.key_or_group))
-        if groups not in self._composed:
-            mine = {one.key_or_group for one in parsed}
-            fixed = [
-                one.input_line
-                for one in self._parser.parse_overrides(self._plan.fixed)
-                if one.key_or_group not in mine  # a swept key replaces what was fixed
-            ]
-            self._composed[groups] = self._loader.load_sweep_config(self._master, [*fixed, *groups])
-        config = copy.deepcopy(self._composed[groups])
-        others = [one for text, one in zip(texts, parsed, strict=True) if text not in groups]
+        groups = [one.input_line for one in parsed if self._loader.get_group_options(one.key_or_group)]
+        mine = {one.key_or_group for one in parsed}
+        fixed = [text for text, key in self._fixed if key not in mine]  # a swept key replaces what was fixed
+        files = (*fixed, *groups)
+        if files not in self._composed:
+            self._composed[files] = self._loader.load_sweep_config(self._master, list(files))
+        config = copy.deepcopy(self._composed[files])
+        others = [one for one in parsed if one.input_line not in groups]
         ConfigLoaderImpl._apply_overrides_to_config(others, config)
         with open_dict(config.hydra):
             config.hydra.overrides.task.extend([one.input_line for one in others])
         OmegaConf.copy_cache(from_config=self._master, to_config=config)
         return config
-
-    def _names_a_group(self, key: str) -> bool:
-        return bool(self._loader.get_group_options(key))
 
 
 def _named(error: UserError, values: Mapping[str, Any]) -> ConfigError:

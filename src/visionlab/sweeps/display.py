@@ -38,6 +38,7 @@ class Display:
         # The stream is named, because jobs in this process print elsewhere meanwhile.
         self.console = console or Console(file=sys.stdout)
         self.out_of_time = False
+        self.after: str | None = None  # what is done once the trials are
         self._short = space.short_names([*plan.keys, *plan.replicates])
         self._name, self._mode = next(iter(plan.objectives.items()))
         self._state: dict[int, str] = {}
@@ -135,6 +136,8 @@ class Display:
             epoch, value = self._progress(request)
             table.add_row(self.say(request.values), epoch, value, f"{time.monotonic() - began:.0f}")
         lines.append(table)
+        if self.after:
+            return Group(*lines[:-1], self.after)
         if (left := self._left()) is not None:
             lines.append(f"about {_duration(left)} left, {_duration(time.monotonic() - self._began)} so far")
         return Group(*lines)
@@ -169,6 +172,7 @@ class Display:
             self.console.print(f"[yellow]since some of them were trained: {change}[/]")
         if ranking:
             self.console.print()
+            self.console.print(self.plan.name, style="bold", highlight=False, soft_wrap=True)
             self.console.print(self._ranking(ranking), width=WIDTH)
             if len(ranking) > SHOWN:
                 self.console.print(f"and {len(ranking) - SHOWN} more, in the table of the sweep's page")
@@ -181,12 +185,13 @@ class Display:
                 "To try them again: sweep.retry_failed=true"
             )
         self.console.print(f"sweep  {self.plan.dir}", highlight=False, soft_wrap=True)
+        self.console.print(f"page   {self.plan.dir / 'report.html'}", highlight=False, soft_wrap=True)
         if ranking:
             self.console.print(f"best   {self.plan.command_of(ranking[0].values)}", highlight=False, soft_wrap=True)
 
     def _ranking(self, ranking: list[Ranked]) -> Table:
         shown = ranking[:SHOWN]
-        table = Table(title=self.plan.name, title_justify="left", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         table.add_column("", justify="right")
         keys = list(dict.fromkeys(key for ranked in shown for key in ranked.values))
         for key in keys:

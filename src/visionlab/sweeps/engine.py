@@ -9,6 +9,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from visionlab.errors import UserError
 from visionlab.runs import Run
 from visionlab.sweeps.compose import Composer, Request
 from visionlab.sweeps.display import Display
@@ -124,7 +125,13 @@ class Engine:
         trial = self.strategy.ask()
         if trial is None:
             return False
-        opened = _Open(trial, self.composer.requests(trial.values, trial.job))
+        try:
+            opened = _Open(trial, self.composer.requests(trial.values, trial.job))
+        except UserError as error:  # a combination that nobody foresaw
+            outcome = Outcome("failed", error=str(error))
+            self.strategy.tell(trial, outcome)
+            self.display.told(trial, outcome, remembered=False)
+            return True
         self._open.append(opened)
         opened.missing = {request.dir.name for request in opened.requests}
         for request in opened.requests:

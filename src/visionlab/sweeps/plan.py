@@ -54,18 +54,18 @@ class Plan:
     def grids(self, *, keep_ranges: bool = False) -> list[dict[str, Any]]:
         """Return what is varied, often as one grid: for each key its values.
 
-        What the command line sweeps joins every grid of the YAML file, and replaces the values there of the same key.
+        What the command line sweeps joins every grid of the YAML file. Of a key that stands in both, the values of the
+        command line count, be they several or one.
 
         Args:
             keep_ranges: Whether ranges and intervals stay what they are, for a search that need not try every value.
         """
+        given = {key: [value] for key, value in self.reader.values_of(self.fixed).items()} | self._swept
         parameters = self.settings["parameters"] or {}
         grids = parameters if isinstance(parameters, list) else [parameters]
         expanded = []
         for grid in grids:
-            swept = {
-                key: self._swept.get(key) or self.reader.read(key, values) for key, values in grid.items()
-            } | self._swept
+            swept = {key: given.get(key) or self.reader.read(key, values) for key, values in grid.items()} | self._swept
             expanded.append(swept if keep_ranges else {key: space.values(key, spec) for key, spec in swept.items()})
         return expanded
 

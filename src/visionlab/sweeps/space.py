@@ -41,6 +41,10 @@ class Reader:
                 fixed.append(str(override.input_line))
         return fixed, swept
 
+    def values_of(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the value that each override sets."""
+        return {override.get_key_element(): override.value() for override in self._parse(texts)}
+
     def read(self, key: str, written: Any) -> Any:
         """Return what stands at a key of `sweep.parameters`: a list, a mapping, or a sweep in Hydra's syntax.
 
