@@ -15,6 +15,7 @@ from visionlab.data.module import ImageDataModule
 from visionlab.models import freezing, weights
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
+from visionlab.training.allocator import keep_freed_memory
 from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.supply import supply
@@ -26,6 +27,7 @@ def data_module(config: DictConfig) -> ImageDataModule:
     Raises:
         DataError: The data are missing or unfit.
     """
+    keep_freed_memory()
     augment = instantiate(config.augment, _convert_="all")
     expects = weights.expected(config.model.weights, config.model.name, config.model.network._target_)
     data: ImageDataModule = instantiate(
