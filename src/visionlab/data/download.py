@@ -58,7 +58,9 @@ class Source:
         archive = root / self.archive
         if not archive.is_file() and not download:
             raise self.missing(
-                root, "is missing", f"download it with data.download=true ({self.size / 2**20:,.0f} MiB), or"
+                root,
+                "is missing",
+                f"name its folder with data.root=..., download it with data.download=true ({self.size / 2**20:,.0f} MiB), or",
             )
         try:
             root.mkdir(parents=True, exist_ok=True)
