@@ -57,11 +57,9 @@ class Source:
         """
         archive = root / self.archive
         if not archive.is_file() and not download:
-            raise self.missing(
-                root,
-                "is missing",
-                f"name its folder with data.root=..., download it with data.download=true ({self.size / 2**20:,.0f} MiB), or",
-            )
+            size = f"{self.size / 2**20:,.0f} MiB"
+            otherwise = f"name its folder with data.root=..., download it with data.download=true ({size}), or"
+            raise self.missing(root, "is missing", otherwise)
         try:
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{archive}.lock"):  # several processes may want the same
