@@ -18,7 +18,7 @@ from visionlab.data.step import Step
 from visionlab.errors import ConfigError
 
 _BLOCK = 256  # places whose parameters are drawn at once from an operation of a library
-_CHUNK = 1 << 22  # numbers in the part of a batch that the CPU takes at once: 16 MiB, for caches and allocator
+_CHUNK = 1 << 25  # numbers in the part of a batch that the CPU takes at once: 128 MiB, a bound on its memory
 
 
 class Augmentation:
@@ -86,7 +86,7 @@ class Augmentation:
             return images, labels
         on_device = places.to(images.device, non_blocking=True)
         u = uniforms(on_device, self._keys(seed, epoch, images.device))
-        # Row i of a result depends on row i of its inputs alone, so the CPU may go through the batch in parts.
+        # Row i of a result depends on row i of its inputs alone, so the batch may be gone through in parts.
         count = max(1, _CHUNK // images[0].numel()) if images.device.type == "cpu" else len(images)
         rows = zip(images.split(count), u.split(count), places.split(count), strict=True)
         parts = [self._change(*part, seed=seed, epoch=epoch) for part in rows]
