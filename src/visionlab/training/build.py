@@ -86,7 +86,8 @@ def trainer(
     # Lightning's own chatter stays off the terminal; what a person must know, we say ourselves.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*sync_dist=True.*"):  # the sums are reduced before they are logged
+    # Deprecations of their own; sums that we reduce ourselves; advice for clusters, where the door starts the ranks.
+    for message in (".*LeafSpec.*", ".*sync_dist=True.*", ".*srun.*command is available.*"):
         warnings.filterwarnings("ignore", message=message)
     build = instantiate(config.trainer, _partial_=True, _convert_="all")
     made: Trainer = build(
