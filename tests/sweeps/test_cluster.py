@@ -37,22 +37,17 @@ def needs_slurm():
 def slurm(sweeping):
     """Starts sweep commands as processes of their own, and asks the cluster about their jobs."""
     needs_slurm()
+    started = []
 
     class Cluster:
         outputs = sweeping.outputs
 
         def start(self, *arguments):
-            command = [
-                sys.executable,
-                "-m",
-                "visionlab.train",
-                "-m",
-                *sweeping.base,
-                f"outputs={sweeping.outputs}",
-                *arguments,
-            ]
+            command = [sys.executable, "-m", "visionlab.train", "-m", *sweeping.base, *LAUNCHER, *arguments]
             log = (sweeping.outputs.parent / "sweep.log").open("a")
-            return subprocess.Popen([*command, *LAUNCHER], stdout=log, stderr=log)
+            process = subprocess.Popen([*command, f"outputs={sweeping.outputs}"], stdout=log, stderr=log)
+            started.append(process)
+            return process
 
         def jobs(self):
             """The ids of the jobs that were ever submitted, by the files that submitit left."""
@@ -81,6 +76,9 @@ def slurm(sweeping):
 
     cluster = Cluster()
     yield cluster
+    for process in started:
+        process.kill()
+        process.wait()
     if jobs := cluster.jobs():
         subprocess.run(["scancel", *jobs], check=False)
 
@@ -118,12 +116,11 @@ def test_a_job_that_is_preempted_goes_on_from_its_checkpoint(slurm, sweeping):
 
 
 def test_a_job_whose_time_is_over_queues_itself_again(slurm, sweeping):
-    # SLURM counts in minutes and gives its notice 45 s before the end of the first.
-    limits = ["hydra.launcher.time=1", "hydra.launcher.signal_delay_s=45", "trainer.max_epochs=300"]
+    limits = ["hydra.launcher.time=3", "hydra.launcher.signal_delay_s=60", "trainer.max_epochs=3000"]
     process = slurm.start(*LONG, "optimizer.lr=1e-2,2e-2", "sweep.test=none", *limits)
-    slurm.until(lambda: [r for r in sweeping.runs.values() if r["status"] == "interrupted"], 300)
+    logs = sweeping.outputs.glob
+    slurm.until(lambda: [log for log in logs("*/train.log") if "Continuing" in log.read_text()], 900)
     assert process.poll() is None
-    slurm.until(lambda: [r for r in sweeping.runs.values() if r["status"] == "running"], 300)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
     assert len(slurm.jobs()) == 2

@@ -124,6 +124,7 @@ class Remote:
             return execute(job, hydra_state(job.config), task)
         except BaseException as error:
             if asked_to_leave:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
                 time.sleep(60)  # until SLURM ends us: with an exit of our own the job would be over
             return Ended(str(ended_with(error).error), killed=True)
