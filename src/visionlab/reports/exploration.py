@@ -25,7 +25,6 @@ from visionlab.reports.page import (
     gallery,
     join,
     note,
-    pairs,
     picture,
     table,
     tabs,
@@ -138,7 +137,8 @@ def _advice(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
         others.append((f"data.mean=[{mean}] data.std=[{std}]", "normalises by the colours of this training split"))
     if data or others:
         yield note("Settings that answer to what was found:")
-        yield pairs({what: setting for setting, what in (*data, *others)})
+        for setting, what in (*data, *others):
+            yield note(join([Html("<code>"), setting, Html("</code> "), what]))
     if data:
         chosen = [text for text in given if text.partition("=")[0] not in ("out", "outputs", "augment")]
         parts = ["python", "-m", "visionlab.train", *chosen, *(setting for setting, _ in data)]
