@@ -156,7 +156,7 @@ def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
             "interpolation": "bilinear, antialiased",
             "meaning": RESIZES[transform.resize],
         },
-        "metrics": result["metrics"],
+        "metrics": result.get("metrics", {}),
     }
 
 
