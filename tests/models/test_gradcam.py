@@ -64,7 +64,7 @@ def test_maps_of_any_convolutional_network_have_places(name):
     images = torch.rand(2, 3, 96, 96)
     heat = gradcam(network, images, torch.tensor([0, 2]))
     assert heat.shape == (2, 96, 96) and torch.isfinite(heat).all()
-    assert 0 <= heat.min() and heat.max() <= 1
+    assert heat.min() >= 0 and heat.max() <= 1
     assert all(map.max() == 0 or map.min() < map.max() for map in heat)
     assert not any(module._forward_hooks for module in network.modules())
 

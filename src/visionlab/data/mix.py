@@ -113,7 +113,7 @@ def _cover(images: Tensor, area: Tensor) -> Tensor:
 
 def _beta(alpha: float) -> Tensor:
     """Quantiles of Beta(alpha, alpha) at 0, 1/4096, ..., 1: sampling becomes a look-up, with no rejection loop."""
-    from scipy.special import betaincinv  # type: ignore[import-untyped]  # takes a while to import, and few runs mix
+    from scipy.special import betaincinv  # takes a while to import, and few runs mix
 
     return torch.from_numpy(betaincinv(alpha, alpha, torch.linspace(0, 1, 4097, dtype=torch.float64).numpy())).float()
 

@@ -141,7 +141,7 @@ class ImageClassifier(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the figures of the epoch: the loss and accuracy while training, and the learning rate of its last step."""
+        """Log the figures of the epoch: loss and accuracy while training, and the learning rate of its last step."""
         figures = self.train_tally.compute()
         self.train_tally.reset()
         self.log_dict({"train/loss": figures["loss"], "train/acc": figures["acc"], "lr": self.rate})
