@@ -92,7 +92,7 @@ def job(config: DictConfig) -> None:
     for column in ("", "now", "result.json"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in found.metrics.items():
-        recorded = run.result["metrics"].get(f"{found.split}/{name}")
+        recorded = run.result.get("metrics", {}).get(f"{found.split}/{name}")
         table.add_row(f"{found.split}/{name}", f"{value:.6f}", "" if recorded is None else f"{recorded:.6f}")
     Console().print(table)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
+from torch.utils.tensorboard.summary import hparams
 
 from visionlab.runs import Run
 
@@ -25,9 +26,7 @@ def finish(loggers: Sequence[Logger], run: Run, config: Mapping[str, Any], monit
     """
     flat: dict[str, Any] = {"seed": config["seed"]}
     for group in GROUPS:
-        for key, value in (config[group] or {}).items():
-            if isinstance(value, int | float | str | bool) and key not in PLACES:
-                flat[f"{group}.{key}"] = value
+        flat |= _flat(config[group] or {}, group)
     metrics = run.result["metrics"]
     # Under names of their own: under val/acc itself they would add a point to the curve.
     figures = {f"best/{name}": metrics[name] for name in (monitor, "val/loss", "test/acc") if name in metrics}
@@ -35,10 +34,26 @@ def finish(loggers: Sequence[Logger], run: Run, config: Mapping[str, Any], monit
         if not isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(flat)
             continue
-        logger.log_hyperparams(flat, figures)
+        # The first of the three summaries would fix which hyperparameters the tab shows, by name; without it, it shows
+        # those that differ between runs.
+        for summary in hparams(flat, figures)[1:]:
+            logger.experiment._get_file_writer().add_summary(summary)
+        for name, value in figures.items():
+            logger.experiment.add_scalar(name, value, 0)
         for path in sorted(run.figures.glob("*.png")):
             if path.stem.startswith(FIGURES):
                 with Image.open(path) as image:
                     pixels = np.asarray(image.convert("RGB"))
                 logger.experiment.add_image(path.stem, pixels, 0, dataformats="HWC")
         logger.finalize("success")
+
+
+def _flat(node: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the settings below a key by their full names, without what says where things lie."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{path}.{key}")
+        elif not key.startswith("_") and key not in PLACES and value is not None:
+            found[f"{path}.{key}"] = value if isinstance(value, int | float | str | bool) else str(value)
+    return found

@@ -1,0 +1,27 @@
+"""What TensorBoard finds in a run directory."""
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+import visionlab
+from quick import QUICK
+
+
+def test_curves_hyperparameters_with_their_metric_and_pictures(tmp_path):
+    run = visionlab.train([*QUICK, "logger=tensorboard"], directory=tmp_path / "run")
+    events = EventAccumulator(str(run.dir), size_guidance={"images": 0})
+    events.Reload()
+    tags = events.Tags()
+    for name in ("train/loss", "train/acc", "val/loss", "val/acc", "val/top5", "val/f1", "val/balanced_acc", "lr"):
+        assert [round(e.value, 6) for e in events.Scalars(name)] == [round(row[name], 6) for row in run.metrics], name
+    assert {"confusion", "samples"} <= set(tags["images"])
+    (session,) = [
+        parsed.session_start_info
+        for content in events.summary_metadata.values()
+        if content.plugin_data.plugin_name == "hparams"
+        and (parsed := HParamsPluginData.FromString(content.plugin_data.content)).HasField("session_start_info")
+    ]
+    assert session.hparams["optimizer.lr"].number_value == 0.01
+    assert session.hparams["model.network.dense_units"].number_value == 32
+    assert not any("_target_" in name or "root" in name for name in session.hparams)
+    assert abs(events.Scalars("best/val/acc")[0].value - run.result["metrics"]["val/acc"]) < 1e-6
