@@ -1,6 +1,7 @@
 """Identity and memory: the same question has one answer, another question has another."""
 
 import json
+import logging
 import multiprocessing
 import time
 
@@ -149,3 +150,12 @@ def test_a_result_is_replaced_in_one_step(tmp_path, monkeypatch):
         run.update(status="completed")
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "running"
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_directory_that_is_discarded_lets_go_of_its_log(tmp_path):
+    handler = logging.FileHandler(tmp_path / "run" / "train.log", delay=True)
+    (tmp_path / "run").mkdir()
+    logging.getLogger().addHandler(handler)
+    Run(tmp_path / "run").discard_if_unused()
+    logging.getLogger("anyone").error("this would raise, for the file has no folder any more")
+    assert not (tmp_path / "run").exists() and handler not in logging.getLogger().handlers

@@ -8,6 +8,7 @@ replaced in one atomic step, and only the status `completed` is ever taken as an
 import csv
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -221,6 +222,7 @@ class Run:
             path.name in {".hydra", ".lock"} or path.suffix == ".log" for path in self.dir.iterdir()
         )
         if unused:
+            _let_go_of_logs(self.dir)
             shutil.rmtree(self.dir, ignore_errors=True)
 
     @contextmanager
@@ -267,3 +269,12 @@ class Run:
             return (self.dir / ".lock-holder").read_text()
         except OSError:
             return "another process"
+
+
+def _let_go_of_logs(directory: Path) -> None:
+    """Detach the log files of a directory that is about to go, or the next message of this process would raise."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler) and directory.resolve() in Path(handler.baseFilename).parents:
+            root.removeHandler(handler)
+            handler.close()
