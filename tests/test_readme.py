@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.readme
+
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text()
 COMMANDS = [match for match in re.findall(r"`(python -m visionlab\.[^`]+)`", TEXT) if match.count(" ") > 2]
