@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.readme
+pytestmark = pytest.mark.process
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text()

@@ -11,6 +11,8 @@ import pytest
 from quick import QUICK
 from visionlab.runs import Run
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 
 

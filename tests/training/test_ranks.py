@@ -11,6 +11,8 @@ from lightning import Callback
 import visionlab
 from visionlab.runs import Run
 
+pytestmark = pytest.mark.process
+
 # No BatchNorm and no dropout, and batches that divide: then two devices compute what one does.
 RUN = [
     "data=synthetic", "data.images=400", "data.kinds=4", "data.image_size=8", "data.batch_size=40",

@@ -101,6 +101,7 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):
     assert_same(whole, broken)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number, code):
     command = [sys.executable, "-m", "visionlab.train", *RUN, "trainer.max_epochs=400", f"hydra.run.dir={tmp_path}/run"]
