@@ -47,6 +47,9 @@ class Interruption(Callback):
         try:
             yield
             self.stop_if_asked()
+        except SystemExit:  # how Lightning answers a SIGTERM at the end of an epoch, with exit code 0
+            self.stop_if_asked()
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
