@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from hydra._internal.hydra import Hydra
 from hydra.errors import HydraException
 
 from hydra_plugins import visionlab_sweepers
@@ -25,6 +26,9 @@ def enter(door: Callable[[], Any]) -> None:
     """
     # Without it Hydra prints its own short version of an error and exits before we see which error it was.
     full = os.environ.get("HYDRA_FULL_ERROR")
+    if {"--help", "-h"} & set(sys.argv):
+        # Hydra lists all groups for its own template, twice, which takes longer than all the rest; ours lists its own.
+        Hydra.format_config_groups = lambda *_, **__: ""  # type: ignore[method-assign]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         visionlab_sweepers.register()
