@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.callbacks import Checkpoint
 
 from visionlab import train
 from visionlab.runs import Run
@@ -36,6 +38,21 @@ class KillAt(Callback):
     def on_validation_batch_end(self, trainer, *_, **__):
         if self.where == "val" and trainer.current_epoch == self.epoch:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Snapshots(Checkpoint):
+    """Keeps what a kill after each step would leave, had the checkpoint under way just been written.
+
+    A Checkpoint, because Lightning calls those last.
+    """
+
+    def on_train_batch_end(self, trainer, *_, **__):
+        writing = trainer.strategy.checkpoint_io._executor
+        if writing is not None:
+            writing.submit(int).result()
+        run = Path(trainer.default_root_dir)
+        if Run(run).checkpoint("last").exists():
+            shutil.copytree(run, run.with_name(f"step-{trainer.global_step}"), dirs_exist_ok=True)
 
 
 def in_child(overrides: list[str], directory: Path) -> int:
@@ -87,6 +104,18 @@ def test_killed_and_continued_equals_never_stopped(tmp_path, scheduler, moments)
     assert in_child([*RUN, *scheduler], broken) == 0
     assert len(Run(broken).metrics) == len(Run(whole).metrics) > 1
     assert_same(whole, broken)
+
+
+def test_each_checkpoint_continues_to_the_same_end(tmp_path):
+    """Also the first of an epoch and those by the clock, where gradients of two batches make a step."""
+    run = [*RUN, "trainer.max_epochs=2", "trainer.accumulate_grad_batches=2", "callbacks.checkpoint.every_minutes=1e-9"]
+    whole = tmp_path / "whole"
+    assert in_child([*run, "+callbacks.keep._target_=" + f"{__name__}.Snapshots"], whole) == 0
+    for step in (1, 6, 7, 8, 12):  # an epoch has 13 batches, which make 7 steps
+        snapshot = tmp_path / f"step-{step}"
+        assert Run(snapshot).status == "running"
+        assert in_child(run, snapshot) == 0
+        assert_same(whole, snapshot)
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):

@@ -2,7 +2,8 @@
 
 An exact resume forbids some moments. A checkpoint of the last batch of an epoch would lose the validation and the
 early-stopping update that follow it, so `last` is written after the first step of an epoch (with all that the epoch
-before brought) and then every n steps or minutes, but never on the last batch.
+before brought) and then every n steps or minutes, but never on the last batch, nor while gradients accumulate: those so
+far are in no checkpoint.
 """
 
 import math
@@ -13,6 +14,11 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from visionlab.runs import Run
+
+
+def resumable(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether a run that continues from a checkpoint after this batch does what it would have done without it."""
+    return not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 class Checkpoints(Checkpoint):
@@ -58,8 +64,8 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write `last` where it is due."""
-        if trainer.is_last_batch or trainer.global_step == self.saved_step:
-            return  # in the middle of an accumulation the gradients so far are in no checkpoint
+        if trainer.global_step == self.saved_step or not resumable(trainer, batch_idx):
+            return
         first = batch_idx < trainer.accumulate_grad_batches
         steps = self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps
         minutes = self.every_minutes and time.monotonic() - self._saved_at >= 60 * self.every_minutes

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from visionlab.training.checkpoints import Checkpoints
+from visionlab.training.checkpoints import Checkpoints, resumable
 
 
 class Interrupted(BaseException):
@@ -63,7 +63,7 @@ class Interruption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop after a step, with a checkpoint of it."""
-        if self.received is not None and not trainer.is_last_batch:
+        if self.received is not None and resumable(trainer, batch_idx):
             if trainer.world_size == 1 and trainer.global_step != self.checkpoints.saved_step:
                 self.checkpoints.save_last(trainer)  # a rank alone must not: saving is a joint act of all
             self.stop_if_asked()
