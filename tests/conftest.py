@@ -19,6 +19,12 @@ def own_cache(tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture(autouse=True)
+def no_png(monkeypatch):
+    """Runs of this process leave their PNG figures out, half the time of a quick one; `quick_run` has them."""
+    monkeypatch.setattr("visionlab.reports.run_figures.draw", lambda run, folder: None)
+
+
 @pytest.fixture(scope="session")
 def quick_run(tmp_path_factory):
     """A completed run on the digits; tests only read it."""

@@ -21,6 +21,7 @@ RUN = "outputs/digits-simple_cnn-0123456789"
 # What keeps a command short without changing what it does.
 SHORT = {
     "train": ["trainer.max_epochs=1", "+trainer.limit_train_batches=2", "logger=none", "trainer.accelerator=cpu"],
+    "reproduce": ["--epochs=1"],
     "tune": ["steps=1", "compile=false", "data.image_size=8"],
 }
 SMALL = ["data.image_size=8", "model.network.filters=[4,8]", "model.network.dense_units=8"]

@@ -41,6 +41,7 @@ def test_a_system_is_run_once_and_stands_beside_what_was_printed(data, tmp_path,
 def test_what_is_missing_is_said_and_nothing_is_made_up(tmp_path):
     rows = visionlab.reproduce("000", "004_mlp", "002_alexnet", data=tmp_path, only_table=True, outputs=tmp_path)
     assert all(not row.runs and row.missing for row in rows)
+    assert {row.experiment for row in rows} - set(choices("experiment")[:6]) == {"002_alexnet", "004_mlp"}
     assert "not public" in rows[0].missing
     for line in markdown(rows, heading="#").splitlines():
         if line.startswith("| `"):

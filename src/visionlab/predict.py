@@ -88,7 +88,7 @@ def job(config: DictConfig) -> None:
     skipped: list[dict[str, str]] = []
     counts: Counter[str] = Counter()
     columns = (TextColumn("predicting"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.file.isatty()) as bar:
         task = bar.add_task("", total=None)
         for part in stream(str(asked.pop("run")), str(asked.pop("source")), **asked):
             first += part.records[: SHOWN - len(first)]

@@ -30,7 +30,7 @@ def reproduce(
     """Run what is missing of the reports' systems and return a row for each.
 
     Args:
-        which: Reports (`002`), systems (`002_alexnet`) or beginnings of their names; all of them unless given.
+        which: Systems (`002_alexnet`) or beginnings of their names (`002`); all of them unless given.
         data: The folder that holds the sets as `cifar10`, `tiny_imagenet10`, `caltech101`.
         photos: A folder of images in class folders, standing in for photographs that are not public.
         seeds: Runs of each system, with seeds that follow the experiment's own.
@@ -56,7 +56,8 @@ def _chosen(which: Sequence[str]) -> list[str]:
             raise ConfigError(
                 f"no experiment begins with '{name}'", where="conf/experiment", remedy=nearest(name, known)
             )
-    return [one for one in known if not which or one.startswith(tuple(which))]
+    exact, beginnings = set(which) & set(known), tuple(set(which) - set(known))
+    return [one for one in known if not which or one in exact or (beginnings and one.startswith(beginnings))]
 
 
 def _row(

@@ -6,6 +6,11 @@ from fabricate import make_run, make_sweep
 
 
 @pytest.fixture
+def no_png():
+    """Here they are what is tested."""
+
+
+@pytest.fixture
 def run_dir(tmp_path):
     """A run with 3 classes, one of which has a dangerous name, and a reference figure."""
     reference = {"reference": {"test/acc": 0.71, "source": "a <b>report</b>"}}

@@ -6,8 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning import Callback
@@ -116,6 +118,33 @@ def test_each_checkpoint_continues_to_the_same_end(tmp_path):
         assert Run(snapshot).status == "running"
         assert in_child(run, snapshot) == 0
         assert_same(whole, snapshot)
+
+
+@pytest.mark.slow
+def test_a_real_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
+    """Twenty kills of the command itself on CIFAR-10: some while it starts, some within three seconds of training."""
+    root = Path(__file__).parents[2] / "data" / "cifar10"
+    if not root.exists():
+        pytest.skip("needs data/cifar10")
+    command = [
+        sys.executable, "-m", "visionlab.train", "data=cifar10", f"data.root={root}", "data.train_fraction=0.2",
+        "augment=cifar_strong", "model=simple_cnn_bn", "scheduler=cosine", "trainer.max_epochs=8", "logger=none",
+        "callbacks.checkpoint.every_n_steps=7", "callbacks.progress.show=false", "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run([*command, f"hydra.run.dir={whole}"], check=True, stdout=subprocess.DEVNULL)
+    random, last = np.random.default_rng(0), Run(broken).checkpoint("last")
+    for kill in range(20):
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        process = subprocess.Popen([*command, f"hydra.run.dir={broken}"], stdout=subprocess.DEVNULL)
+        while kill % 2 and (not last.exists() or last.stat().st_mtime_ns == before):
+            assert process.poll() is None, f"it ended before kill {kill}"
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 3 if kill % 2 else 8))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, f"it ended before kill {kill}"
+    subprocess.run([*command, f"hydra.run.dir={broken}"], check=True, stdout=subprocess.DEVNULL)
+    assert_same(whole, broken)
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):

@@ -58,7 +58,8 @@ def read_all(index: Index, to: Transform, output: Path, workers: int | None) -> 
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     small = index.frames is None and index.stamps is not None and int(index.stamps[:, 0].sum()) < SMALL
-    with Progress(*columns, console=console, transient=True, disable=small) as progress:
+    hidden = small or not console.file.isatty()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task("decoding images", total=len(index))
 
         def done(first: int, read: Read) -> None:

@@ -53,9 +53,14 @@ def draw(run: Reading, folder: Path) -> None:
         if chosen:
             lines = [run.lines[places[i]] for i in chosen]
             captions = [
-                f"{line['predicted']} · {100 * float(line['confidence']):.0f} %"
-                + ("" if line["correct"] == "1" else f"\nis {line['target']}")
+                f"{_brief(line['predicted'])} · {100 * float(line['confidence']):.0f} %"
+                + ("" if line["correct"] == "1" else f"\nis {_brief(line['target'])}")
                 for line in lines
             ]
             grid = figures.sample_grid(images[chosen], captions, [line["correct"] == "1" for line in lines])
             grid.savefig(folder / f"{name}.png")
+
+
+def _brief(name: str) -> str:
+    """Shorten a class name to what fits under an image of the grid."""
+    return name if len(name) <= 18 else f"{name[:17]}…"

@@ -51,7 +51,7 @@ class Display:
     @contextmanager
     def live(self) -> Iterator[None]:
         """Show the live table while the body runs, on a terminal only: a log file wants lines."""
-        if not self.console.is_terminal:
+        if not self.console.file.isatty():
             yield
             return
         with Live(

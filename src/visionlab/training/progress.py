@@ -31,8 +31,11 @@ class EpochProgress(Checkpoint):
         self._header = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the bar, on a terminal only: a log file wants lines."""
-        if not trainer.is_global_zero or not self.console.is_terminal:
+        """Show the bar, on a terminal only: a log file wants lines.
+
+        Not by rich's `is_terminal`: FORCE_COLOR, which notebooks set for what they start, makes that true of a pipe.
+        """
+        if not trainer.is_global_zero or not self.console.file.isatty():
             return
         self.bar = Progress(
             SpinnerColumn(), TextColumn("epoch {task.fields[epoch]}"), BarColumn(None), MofNCompleteColumn(),
