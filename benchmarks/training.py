@@ -8,7 +8,8 @@ An epoch over the first images of real CIFAR-10 with flip and crop, batch 512, o
     script    the usual Lightning script: a torchvision data set, PIL transforms, a DataLoader with workers, Trainer()
     timm      timm's loader and augmentation with a plain loop
 
-The figure of each is the median over the rounds; the table has images a second and each over `bare` and `script`.
+The figure of each is the median over the rounds; the table has images a second and each over `bare` and `script`. A
+second table has the pauses: from the call to the first step, and between two epochs (ours validates a batch there).
 """
 
 import argparse
@@ -66,7 +67,7 @@ def bare(args) -> float:
 def ours(args, *overrides: str) -> float:
     """Images a second of visionlab, as it reports them."""
     with tempfile.TemporaryDirectory() as folder:
-        run = visionlab.train([*recipe(args), "trainer.max_epochs=1", f"outputs={folder}", *overrides])
+        run = visionlab.train([*recipe(args), f"outputs={folder}", "trainer.max_epochs=1", *overrides])
         return run.metrics[0]["images_per_second"]
 
 
@@ -90,13 +91,24 @@ class Script(lightning.LightningModule):
 
 
 class Clock(lightning.Callback):
-    """Times the training epoch alone."""
+    """Times the training epochs alone, and the pauses around them."""
+
+    latest: "Clock"  # Hydra makes the one of ours
+
+    def __init__(self):
+        Clock.latest = self
+        self.began, self.ended, self.steps = [], [], []
 
     def on_train_epoch_start(self, trainer, module):
-        self.began = time.perf_counter()
+        self.began.append(time.perf_counter())
 
-    def on_train_epoch_end(self, trainer, module):
-        self.seconds = time.perf_counter() - self.began
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if batch_idx == 0:
+            self.steps.append(time.perf_counter())
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.is_last_batch:
+            self.ended.append(time.perf_counter())
 
 
 def network_of(args):
@@ -111,7 +123,7 @@ def subset(args, transform) -> Subset:
     return Subset(folder, torch.randperm(len(folder))[: args.images].tolist())
 
 
-def script(args) -> float:
+def script(args, epochs: int = 1) -> float:
     """Images a second of the usual Lightning script."""
     from torchvision import transforms as t
 
@@ -119,9 +131,9 @@ def script(args) -> float:
     loader = DataLoader(subset(args, t.Compose(steps)), BATCH, shuffle=True, num_workers=args.workers)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = lightning.Trainer(max_epochs=1, callbacks=[clock], default_root_dir=folder)
+        trainer = lightning.Trainer(max_epochs=epochs, callbacks=[clock], default_root_dir=folder)
         trainer.fit(Script(network_of(args)), loader)
-    return args.images / clock.seconds
+    return args.images / (clock.ended[0] - clock.began[0])
 
 
 def timm_loop(args) -> float:
@@ -146,6 +158,14 @@ def timm_loop(args) -> float:
             break
     loss.item()
     return done / (time.perf_counter() - began)
+
+
+def pauses(train: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds from the call to the first step, and from one epoch's last step to the next one's first."""
+    called = time.perf_counter()
+    train()
+    clock = Clock.latest
+    return clock.steps[0] - called, clock.steps[1] - clock.ended[0]
 
 
 def main() -> None:
@@ -186,8 +206,16 @@ def main() -> None:
         table.add_row(
             name, f"{value:,.0f}", f"{value / speed['bare']:.2f}", f"{value / speed['script']:.2f}", f"{over:+.1f}"
         )
+    waits = Table(title="pauses, s (imports are done, images are cached)", title_justify="left", box=None)
+    for column in ("", "start to first step", "between epochs"):
+        waits.add_column(column, justify="right" if column else "left")
+    ticking = ("+callbacks.clock._target_=__main__.Clock", "trainer.max_epochs=2")
+    for name, train in (("ours", lambda: ours(args, *ticking)), ("script", lambda: script(args, epochs=2))):
+        measured = [pauses(train) for _ in range(args.rounds)]
+        waits.add_row(name, *(f"{median(values):.2f}" for values in zip(*measured, strict=True)))
     console = Console()
     console.print(table)
+    console.print(waits)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
     console.print(
         f"tuned: {' '.join(advice)}\ntorch {torch.__version__}, lightning {lightning.__version__}, "

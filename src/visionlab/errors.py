@@ -44,7 +44,13 @@ class RunError(UserError):
 
 
 class CheckpointError(RunError):
-    """A checkpoint that is truncated, tampered with or cannot be written."""
+    """A checkpoint that is truncated, tampered with or missing."""
+
+
+class CheckpointUnwritable(CheckpointError):
+    """A checkpoint that cannot be written; the run goes on from the one before once there is room."""
+
+    run_status = "interrupted"
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """A run that was killed ends exactly as one that was not: the same weights, metrics and predictions, bit for bit."""
 
 import csv
+import errno
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
 from visionlab import train
+from visionlab.errors import CheckpointUnwritable
 from visionlab.runs import Run
 
 # What has a state that a resume could lose: dropout, BatchNorm, accumulation, clipping, a schedule, early stopping.
@@ -156,6 +158,30 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):
     last.write_bytes(last.read_bytes()[:-100])
     assert in_child(RUN, broken) == 0
     assert "last.ckpt is damaged" in capfd.readouterr().out
+    assert_same(whole, broken)
+
+
+def test_a_full_disk_interrupts_and_the_run_goes_on_from_the_checkpoint_before(tmp_path, monkeypatch, capsys):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(RUN, directory=whole)
+    save, calls = torch.save, []
+
+    def full(content, file):
+        calls.append(file)
+        if len(calls) == 6:
+            file.write(b"the first part")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(content, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(CheckpointUnwritable, match="No space left on device"):
+            train(RUN, directory=broken)
+    assert Run(broken).status == "interrupted"
+    assert not list((broken / "checkpoints").glob(".*")), "a part of a checkpoint is left"
+    capsys.readouterr()
+    train(RUN, directory=broken)
+    assert "Continuing the interrupted run from last.ckpt" in capsys.readouterr().out
     assert_same(whole, broken)
 
 

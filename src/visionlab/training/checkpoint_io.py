@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import nn
 
-from visionlab.errors import CheckpointError
+from visionlab.errors import CheckpointError, CheckpointUnwritable
 from visionlab.runs import write_atomically
 
 DIGESTS = "digests.json"
@@ -27,7 +28,7 @@ class WholeCheckpointIO(CheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            CheckpointError: It could not be written, for want of space say; the one before is untouched.
+            CheckpointUnwritable: For want of space, say; the one before is untouched.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,11 +42,13 @@ class WholeCheckpointIO(CheckpointIO):
             if path.exists():
                 path.replace(path.with_name(f"previous-{path.name}"))
             part.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as a RuntimeError
+        except (OSError, RuntimeError) as error:
+            # torch's zip writer speaks of positions in the file where the disk is full.
+            full = shutil.disk_usage(path.parent).free < 1 << 20
             part.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise CheckpointError(
-                f"the checkpoint could not be written: {reason}",
+            raise CheckpointUnwritable(
+                f"the checkpoint could not be written: {'No space left on device' if full else reason}",
                 where=str(path),
                 remedy="free some space and give the same command again; it continues from the checkpoint before",
             ) from error

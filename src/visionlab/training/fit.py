@@ -206,13 +206,11 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
     except (Interrupted, KeyboardInterrupt) as error:
         record("interrupted", error)
         raise
-    except UserError as error:
-        record("failed", error)
-        raise
     except Exception as error:
-        status: runs.Status = getattr(error, "run_status", "failed")  # a sweep prunes a hopeless trial, or pauses it
+        # A sweep prunes a hopeless trial, or pauses it; a full disk only interrupts.
+        status: runs.Status = getattr(error, "run_status", "failed")
         record(status, error)
-        if recorded and status == "failed":
+        if recorded and status == "failed" and not isinstance(error, UserError):
             run.update(traceback=traceback.format_exc())
         raise
 
