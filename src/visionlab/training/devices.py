@@ -23,8 +23,19 @@ def check(trainer: Mapping[str, Any]) -> None:
     """Check that the accelerator, the number of devices and the precision of a trainer config are to be had here.
 
     Raises:
-        DeviceError: They are not; it says what this machine has.
+        DeviceError: They are not; it says what this machine has. Or SLURM's tasks cannot be assigned to devices.
     """
+    # Lightning counts the ranks of a node by this variable alone, which srun sets only where it was told.
+    if (
+        "SLURM_PROCID" in os.environ
+        and os.environ.get("SLURM_NTASKS", "1") != "1"
+        and ("SLURM_NTASKS_PER_NODE" not in os.environ)
+    ):
+        raise DeviceError(
+            "SLURM does not say how many tasks a node has",
+            where="srun",
+            remedy="give --ntasks-per-node, as many as trainer.devices, in place of --ntasks",
+        )
     found = available()
     here = ", ".join(f"{kind} ({count}{' cores' if kind == 'cpu' else ''})" for kind, count in found.items())
     wanted = {"cuda": "gpu"}.get(trainer["accelerator"], trainer["accelerator"])
