@@ -80,6 +80,7 @@ def test_greedy_keeps_the_best_and_searches_the_next(sweeping):
     assert not any(
         values.get("model.network.dropout") is not None and values["optimizer.lr"] == 1e-7 for values in tried
     )
+    assert "sweep=" not in sweep["best"]["command"], "a single run has no strategy"
 
 
 def test_a_greedy_step_may_fix_its_start(sweeping):

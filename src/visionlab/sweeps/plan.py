@@ -108,7 +108,7 @@ class Plan:
         import shlex
 
         fixed = [text for text in self.fixed if text.partition("=")[0] not in {*values, "test"}]
-        kept = ("sweep.replicates", "sweep.same_init")
-        fixed = [text for text in fixed if not text.startswith("sweep.") or text.startswith(kept)]
+        kept = ("sweep=", "sweep.replicates", "sweep.same_init") if self.replicates else "sweep.same_init"
+        fixed = [text for text in fixed if not text.startswith(("sweep=", "sweep.")) or text.startswith(kept)]
         multirun = ["-m"] if self.replicates else []
         return shlex.join(["python", "-m", "visionlab.train", *multirun, *fixed, *space.overrides(values)])
