@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -6,6 +7,7 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.errors import RunError
 from visionlab.reports import sweep_page
+from visionlab.reports.parallel import parallel
 
 
 def runs_of(sweep):
@@ -148,3 +150,17 @@ def test_a_torn_list_of_runs_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "sweep.json").write_text('{"runs": [')
     with pytest.raises(RunError, match="same sweep command"):
         sweep_page.write(tmp_path)
+
+
+def test_many_words_on_an_axis_each_have_a_line():
+    """34 architectures: their names neither overlap nor are cut off."""
+    names = [f"architecture_{i:02d}" for i in range(34)]
+    drawing = parallel(
+        [(name, {"model": name}, i / 34) for i, name in enumerate(names)], {"model": "model"}, metric="a", text=str
+    )
+    places = dict(re.findall(r'y="([\d.]+)"[^>]*>(architecture_\d\d)<', drawing))
+    assert sorted(places.values()) == names
+    heights = sorted(map(float, places))
+    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) > 12
+    left = min(float(x) for x in re.findall(r'x="([\d.]+)"[^>]*text-anchor="end"', drawing))
+    assert left > 6 * len(names[0]), "the names begin outside of the picture"

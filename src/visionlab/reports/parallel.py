@@ -8,6 +8,8 @@ from visionlab.reports.page import Html, escape
 from visionlab.reports.settings import written
 from visionlab.reports.svg import decades, px, svg, text_at, tick_text
 
+LONGEST = 24  # letters of a value of the first axis
+
 
 def parallel(
     trials: Sequence[tuple[str, Mapping[str, Any], float]],
@@ -31,10 +33,14 @@ def parallel(
     known = [trial for trial in trials if math.isfinite(trial[2])]
     if len(known) < 2 or not names:
         return Html("")
-    width, top, bottom = max(1000.0, 120.0 * (len(names) + 1)), 44.0, 300.0
-    left, right = 70.0, width - 70
+    columns = [[values.get(key) for _, values, _ in known] for key in names]
+    width, top = max(1000.0, 120.0 * (len(names) + 1)), 44.0
+    bottom = top + max(256.0, *(15.0 * _words(column) for column in columns))  # a line of text each
+    # Left of the first axis there is room for whole words, between two axes there is not.
+    room = max(len(written(value)) for value in columns[0]) if _words(columns[0]) else 0
+    left, right = max(70.0, 14 + 6.2 * min(LONGEST, room)), width - 70
     step = (right - left) / len(names)
-    axes = [_Axis([values.get(key) for _, values, _ in known], top, bottom) for key in names]
+    axes = [_Axis(column, top, bottom) for column in columns]
     results = [result for *_, result in known]
     last = _Axis(results, top, bottom, even=False)
     low, high = min(results), max(results)
@@ -60,7 +66,9 @@ def parallel(
         for y, label in axis.labels(text if i == len(names) else None):
             halo = ' paint-order="stroke" stroke="var(--ground)" stroke-width="4"'
             anchor, shift = ("start", 7) if i == len(names) else ("end", -7)
-            body.append(text_at(x + shift, y + 4, label if len(label) <= 14 else label[:13] + "…", anchor, 11, halo))
+            most = 14 if i else LONGEST
+            label = label if len(label) <= most else label[: most - 1] + "…"
+            body.append(text_at(x + shift, y + 4, label, anchor, 11, halo))
         band = f'x="{px(x - 12)}" y="{px(top - 8)}" width="24" height="{px(bottom - top + 16)}"'
         body.append(f'<rect class="brush" {band} fill="transparent" data-axis="{i}"/>')
     drawing = svg(
@@ -69,12 +77,18 @@ def parallel(
     return Html(f'<div class="wide"><div style="min-width:{px(max(560, 0.7 * width))}px">{drawing}</div></div>')
 
 
+def _words(values: Sequence[Any]) -> int:
+    """Count the words on an axis; 0 where it has numbers."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return 0 if numbers else len(set(map(written, values)))
+
+
 class _Axis:
     """A vertical axis for numbers (logarithmic where they span decades) or for words."""
 
     def __init__(self, values: Sequence[Any], top: float, bottom: float, *, even: bool = True) -> None:
         self.top, self.bottom = top, bottom
-        self.words = not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        self.words = _words(values) > 0
         distinct = list(dict.fromkeys(values))
         # A few numbers, as on a grid, stand at equal distances, where their lines do not crowd.
         if self.words or (even and len(distinct) <= min(6, len(values) - 1)):
