@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 
@@ -161,6 +162,6 @@ def test_many_words_on_an_axis_each_have_a_line():
     places = dict(re.findall(r'y="([\d.]+)"[^>]*>(architecture_\d\d)<', drawing))
     assert sorted(places.values()) == names
     heights = sorted(map(float, places))
-    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) > 12
+    assert min(b - a for a, b in itertools.pairwise(heights)) > 12
     left = min(float(x) for x in re.findall(r'x="([\d.]+)"[^>]*text-anchor="end"', drawing))
     assert left > 6 * len(names[0]), "the names begin outside of the picture"
