@@ -51,6 +51,7 @@ def check_study(sweeping, count):
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
 
 
+@pytest.mark.process
 def test_a_grid(sweeping, tmp_path):
     arguments = ("optimizer.lr=1e-3,1e-2", "data.batch_size=128,256")
     assert killed_and_continued(sweeping, arguments, (1.0, 2.0)) > 0
@@ -58,12 +59,14 @@ def test_a_grid(sweeping, tmp_path):
     check_same_best(sweeping, tmp_path, arguments)
 
 
+@pytest.mark.process
 def test_a_search(sweeping):
     assert killed_and_continued(sweeping, (*SEARCH, "sweep.n_trials=4"), (1.5, 2.0)) > 0
     assert len(check_each_once(sweeping)["runs"]) == 4
     check_study(sweeping, 4)
 
 
+@pytest.mark.process
 def test_a_greedy_chain(sweeping):
     arguments = ("sweep=greedy", "optimizer.lr=1e-3,1e-2", "model.network.dropout=0,0.5")
     assert killed_and_continued(sweeping, arguments, (1.0, 2.0)) > 0

@@ -1,10 +1,16 @@
 """What TensorBoard finds in a run directory."""
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import visionlab
 from quick import QUICK
+
+
+@pytest.fixture
+def no_png():
+    """TensorBoard shows the figures of the run."""
 
 
 def test_curves_hyperparameters_with_their_metric_and_pictures(tmp_path):
