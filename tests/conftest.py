@@ -13,6 +13,8 @@ def own_cache(tmp_path_factory):
     """Decoded images go to a folder of this session, and children find it too."""
     patch = pytest.MonkeyPatch()
     patch.setenv("VISIONLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    # Where the process's first backward pass is that of a training run, its forks can make none of their own.
+    torch.ones(1, requires_grad=True).sum().backward()
     torch.set_num_threads(1)  # small tensors: threads cost more than they bring
     patch.setenv("OMP_NUM_THREADS", "1")
     yield

@@ -1,3 +1,4 @@
+import optuna
 import pytest
 
 from visionlab.errors import ConfigError
@@ -39,6 +40,11 @@ def test_conditions_lists_and_failures_of_a_search(sweeping, tmp_path):
         assert (run["status"] == "failed") == (values.get("optimizer.lr") == 1e30)
     assert failed, "the seed must lead to a failure for this test to say something"
     assert code == 1
+    # A failed trial stands in the way of nothing when the search goes on.
+    assert sweeping.command("sweep=optuna", "sweep.sampler=random", "sweep.n_trials=7", parameters) == 1
+    (file,) = sweeping.outputs.glob("sweeps/*/study.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    assert len(optuna.load_study(study_name=None, storage=storage).trials) == 7
 
 
 def test_a_pruned_trial_ends_in_its_epoch(sweeping):
@@ -53,6 +59,7 @@ def test_a_pruned_trial_ends_in_its_epoch(sweeping):
         rows = (sweeping.outputs / name / "metrics.csv").read_text().splitlines()[1:]
         assert len(rows) < 4 if result["status"] == "pruned" else len(rows) == 4
     assert "pruned" in sweeping.statuses()
+    assert sweeping.command(*arguments, parameters, "sweep.n_trials=4", "sweep.seed=2") == 0, "all are remembered"
 
 
 def test_several_objectives_have_a_front(sweeping):

@@ -93,6 +93,8 @@ class Search:
         states = self._optuna.trial.TrialState
         number = trial.job["id"]
         asked = self._optuna.trial.Trial(self._study, number)
+        if asked.storage.get_trial(number).state.is_finished():  # remembered from an earlier command
+            return ()
         if outcome.state == "completed":
             self._study.tell(asked, outcome.values, skip_if_finished=True)
         elif outcome.state in ("failed", "pruned"):
