@@ -31,3 +31,12 @@ def test_curves_hyperparameters_with_their_metric_and_pictures(tmp_path):
     assert session.hparams["model.network.dense_units"].number_value == 32
     assert not any("_target_" in name or "root" in name for name in session.hparams)
     assert abs(events.Scalars("best/val/acc")[0].value - run.result["metrics"]["val/acc"]) < 1e-6
+    assert not tags["graph"]
+
+
+def test_the_graph_of_the_network_on_request(tmp_path):
+    run = visionlab.train([*QUICK, "logger=tensorboard", "logger.graph=true"], directory=tmp_path / "run")
+    events = EventAccumulator(str(run.dir))
+    events.Reload()
+    assert events.Tags()["graph"]
+    assert any("Conv2d" in node.name for node in events.Graph().node)

@@ -18,7 +18,7 @@ from visionlab.runs import Run
 from visionlab.training.allocator import keep_freed_memory
 from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
-from visionlab.training.supply import supply
+from visionlab.training.supply import supply, take
 
 
 def data_module(config: DictConfig) -> ImageDataModule:
@@ -109,5 +109,5 @@ def loggers(config: DictConfig, run: Run) -> list[Logger]:
     """Build the loggers of a run; they write into its directory."""
     if not config.logger or not config.logger.get("_target_"):
         return []
-    factory = instantiate(config.logger, _partial_=True, _convert_="all")
+    factory, _ = take(instantiate(config.logger, _partial_=True, _convert_="all"), graph=False)
     return [supply(factory, save_dir=str(run.dir), name="", version="")]

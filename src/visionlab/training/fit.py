@@ -94,6 +94,8 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     # The result stands, whatever becomes of its page.
     run_page.write(run.dir)
     tensorboard.finish(trainer.loggers, run, plain, config.monitor)
+    if plain["logger"] and plain["logger"].get("graph"):
+        tensorboard.add_graph(trainer.loggers, classifier.network, data.image_size)
 
 
 def test(config: DictConfig, run: Run) -> None:

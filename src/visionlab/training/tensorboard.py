@@ -1,11 +1,14 @@
 """What TensorBoard shows beyond the curves: hyperparameters with what came of them, and the figures of the page."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
+from torch import nn
 from torch.utils.tensorboard.summary import hparams
 
 from visionlab.runs import Run
@@ -46,6 +49,20 @@ def finish(loggers: Sequence[Logger], run: Run, config: Mapping[str, Any], monit
                     pixels = np.asarray(image.convert("RGB"))
                 logger.experiment.add_image(path.stem, pixels, 0, dataformats="HWC")
         logger.finalize("success")
+
+
+def add_graph(loggers: Sequence[Logger], network: nn.Module, size: tuple[int, int]) -> None:
+    """Add the network as a graph, for images of (height, width) px.
+
+    TensorBoardLogger's own `log_graph` would send its example through our batches.
+    """
+    image = torch.zeros(1, 3, *size, device=next(network.parameters()).device)
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the trace holds for this size alone, which is what is shown
+                logger.experiment.add_graph(network.eval(), image)
+            logger.finalize("success")
 
 
 def _flat(node: Mapping[str, Any], path: str) -> dict[str, Any]:
