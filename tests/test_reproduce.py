@@ -29,13 +29,40 @@ def data(tmp_path):
 def test_a_system_is_run_once_and_stands_beside_what_was_printed(data, tmp_path, capsys):
     again = {"data": data, "epochs": 1, "outputs": tmp_path / "outputs", "extra": TINY}
     (row,) = visionlab.reproduce("002_alexnet_adam", **again)
-    assert row.printed == {"val/acc": 0.10} and len(row.runs) == 1 and row.epochs == 1
+    assert row.printed == {"val/acc": 0.10} and len(row.runs) == 1 and row.shortened == 1
     trained = row.runs[0].checkpoint("best").stat().st_mtime_ns
     (same,) = visionlab.reproduce("002_alexnet_adam", **again)
     assert same.runs[0].checkpoint("best").stat().st_mtime_ns == trained
-    text = markdown([same], heading="# Table")
+    text = markdown([same], today="1 May")
     line = next(line for line in text.splitlines() if "002_alexnet_adam" in line)
-    assert f"{same.values[0]:.3f}" in line and "0.100" in line and "shortened to 1 epochs" in line
+    assert f"{same.values[0]:.3f}" in line and "0.100" in line and "shortened to 1 of 35 epochs" in line
+    assert f"data.root={data / 'tiny_imagenet10'}" in line and "1 May; cpu" in text
+
+
+def test_a_table_gathers_the_longest_runs_of_every_seed(data, tmp_path):
+    again = {"data": data, "outputs": tmp_path / "outputs", "extra": TINY}
+    visionlab.reproduce("002_alexnet_adam", epochs=1, seeds=2, **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, **again)
+    assert {run.config["seed"] for run in row.runs} == {0, 1} and row.shortened == 1
+    visionlab.reproduce("002_alexnet_adam", epochs=2, **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, **again)
+    assert [run.config["trainer"]["max_epochs"] for run in row.runs] == [2] and row.shortened == 2
+    (other,) = visionlab.reproduce("002_alexnet", "002_alexnet_batch32", only_table=True, **again)[:1]
+    assert not other.runs, "a run of another system was taken for this one"
+
+
+def test_other_weights_stand_in_for_imagenets_and_the_table_says_so(data, tmp_path):
+    tiny = data / "tiny_imagenet10"
+    own = visionlab.train(
+        ["model=alexnet", f"data.root={tiny}", "data=tiny_imagenet10", "trainer.max_epochs=1", *TINY],
+        directory=tmp_path / "own",
+    )
+    again = {"data": data, "epochs": 1, "outputs": tmp_path / "outputs", "extra": TINY, "weights": {"alexnet": own.dir}}
+    (row,) = visionlab.reproduce("002_alexnet_adam", **again)
+    assert not row.stand_ins, "this system begins from scratch"
+    rows = visionlab.reproduce("003_alexnet_frozen_fc", **again)
+    assert rows[0].stand_ins == ["weights of own for ImageNet's"]
+    assert f"model.weights={own.dir}" in rows[0].command
 
 
 def test_what_is_missing_is_said_and_nothing_is_made_up(tmp_path):
@@ -43,7 +70,7 @@ def test_what_is_missing_is_said_and_nothing_is_made_up(tmp_path):
     assert all(not row.runs and row.missing for row in rows)
     assert {row.experiment for row in rows} - set(choices("experiment")[:6]) == {"002_alexnet", "004_mlp"}
     assert "not public" in rows[0].missing
-    for line in markdown(rows, heading="#").splitlines():
+    for line in markdown(rows, today="1 May").splitlines():
         if line.startswith("| `"):
             assert line.split("|")[4].strip() == "", "a figure for a run that does not exist"
 

@@ -5,10 +5,11 @@ trained, and one page and one Markdown table put ours beside what was printed.
 """
 
 import argparse
-import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from omegaconf import DictConfig
 
 from visionlab import doors, runs
 from visionlab.config import choices, compose, resolved
@@ -20,7 +21,8 @@ from visionlab.runs import Run
 def reproduce(
     *which: str,
     data: str | Path = "data",
-    photos: str | Path | None = None,
+    photos: Mapping[str, str | Path] | None = None,
+    weights: Mapping[str, str | Path] | None = None,
     seeds: int = 1,
     epochs: int | None = None,
     outputs: str | Path = "outputs",
@@ -32,21 +34,88 @@ def reproduce(
     Args:
         which: Systems (`002_alexnet`) or beginnings of their names (`002`); all of them unless given.
         data: The folder that holds the sets as `cifar10`, `tiny_imagenet10`, `caltech101`.
-        photos: A folder of images in class folders, standing in for photographs that are not public.
+        photos: For reports (`000`), a folder of images in class folders, standing in for photographs that are not
+            public.
+        weights: For names of networks, a weights file or a run directory, standing in for ImageNet's weights.
         seeds: Runs of each system, with seeds that follow the experiment's own.
         epochs: Shorten every training to so many epochs; such rows are marked and are not the report's.
         outputs: Where the runs live.
-        only_table: Train nothing; only gather what is complete.
+        only_table: Train nothing; gather what is complete, whatever its seed, and of each system what was trained
+            longest.
         extra: Further overrides for all.
 
     Raises:
         ConfigError: A name fits no experiment.
     """
-    return [
-        _row(name, data=Path(data), photos=photos, seeds=seeds, epochs=epochs, outputs=outputs, only_table=only_table,
-             extra=extra)
-        for name in _chosen(which)
-    ]  # fmt: skip
+    from visionlab.train import train
+
+    rows = []
+    for name in _chosen(which):
+        row, overrides = _ask(name, Path(data), photos or {}, weights or {}, [f"outputs={outputs}", *extra])
+        rows.append(row)
+        if row.missing:
+            continue
+        if only_table:
+            config = compose(overrides)
+            row.runs = _longest(config, Path(outputs))
+            if not row.runs:
+                needed = ", and needs torchvision's ImageNet weights" if config.model.weights == "imagenet" else ""
+                row.missing = f"not run{needed}"
+            continue
+        if epochs is not None:
+            overrides.append(f"trainer.max_epochs={min(epochs, row.epochs)}")
+        first = compose(overrides).seed
+        for seed in range(first, first + seeds):
+            try:
+                row.runs.append(train([*overrides, f"seed={seed}"]))
+            except UserError as error:
+                row.missing = error.what
+                break
+    return rows
+
+
+def _ask(
+    name: str,
+    data: Path,
+    photos: Mapping[str, str | Path],
+    weights: Mapping[str, str | Path],
+    overrides: list[str],
+) -> tuple[Row, list[str]]:
+    """Return the row of a system, without runs, and the overrides that ask for it on what is at hand."""
+    config = compose([f"experiment={name}", *overrides, "data.root=unknown"])
+    reference = dict(config.reference or {})
+    row = Row(
+        name, source=str(reference.pop("source", "")), note=str(reference.pop("note", "")),
+        printed={key: float(value) for key, value in reference.items()}, epochs=config.trainer.max_epochs,
+    )  # fmt: skip
+    own = [f"experiment={name}"]
+    if config.data.name != "folder":
+        own.append(f"data.root={data / config.data.name}")
+    elif (folder := photos.get(name[:3])) is not None:
+        # The stand-in has other sizes than the ones that report 004 kept.
+        own += [f"data.root={folder}", "data.keep_sizes=null"]
+        row.stand_ins.append(f"{Path(folder).name} for the report's photographs")
+    else:
+        row.missing = f"its photographs are not public; give --photos {name[:3]}=<folder> for a stand-in"
+    if config.model.weights == "imagenet" and config.model.name in weights:
+        own.append(f"model.weights={weights[config.model.name]}")
+        row.stand_ins.append(f"weights of {Path(weights[config.model.name]).name} for ImageNet's")
+    row.command = " ".join(["python -m visionlab.train", *own])
+    return row, [*own, *overrides]
+
+
+def _longest(config: DictConfig, outputs: Path) -> list[Run]:
+    """Return the completed runs of a config, whatever their seed, that were given the most epochs."""
+    found = []
+    for result in sorted(outputs.glob(f"{config.data.name}-{config.model.name}-*/result.json")):
+        run = Run(result.parent)
+        if run.status == "completed":
+            asked = config.copy()
+            asked.seed, asked.trainer.max_epochs = run.config["seed"], run.config["trainer"]["max_epochs"]
+            if runs.name(resolved(asked)) == run.dir.name:
+                found.append(run)
+    most = max((run.config["trainer"]["max_epochs"] for run in found), default=0)
+    return [run for run in found if run.config["trainer"]["max_epochs"] == most]
 
 
 def _chosen(which: Sequence[str]) -> list[str]:
@@ -60,53 +129,11 @@ def _chosen(which: Sequence[str]) -> list[str]:
     return [one for one in known if not which or one in exact or (beginnings and one.startswith(beginnings))]
 
 
-def _row(
-    name: str,
-    *,
-    data: Path,
-    photos: str | Path | None,
-    seeds: int,
-    epochs: int | None,
-    outputs: str | Path,
-    only_table: bool,
-    extra: Sequence[str],
-) -> Row:
-    from visionlab.train import train
-
-    overrides = [f"experiment={name}", f"outputs={outputs}", *extra]
-    config = compose([*overrides, "data.root=unknown"])
-    reference = dict(config.reference or {})
-    row = Row(name, "", source=str(reference.pop("source", "")), epochs=epochs)
-    row.printed = {key: float(value) for key, value in reference.items()}
-    if config.data.name == "folder":
-        if photos is None:
-            row.missing = "its photographs are not public; give --photos <folder> for a stand-in"
-            return row
-        # The stand-in has other sizes than the ones that report 004 kept.
-        overrides += [f"data.root={photos}", "data.keep_sizes=null"]
-        row.stand_in = Path(photos).name
-    else:
-        overrides.append(f"data.root={data / config.data.name}")
-    if epochs is not None:
-        overrides.append(f"trainer.max_epochs={min(epochs, config.trainer.max_epochs)}")
-        row.epochs = epochs if epochs < config.trainer.max_epochs else None
-    row.command = " ".join(["python -m visionlab.train", *overrides])
-    for seed in range(config.seed, config.seed + seeds):
-        seeded = [*overrides, f"seed={seed}"]
-        run = Run(Path(outputs) / runs.name(resolved(compose(seeded))))
-        if run.status != "completed":
-            if only_table:
-                row.missing = "not run yet"
-                continue
-            try:
-                run = train(seeded)
-            except UserError as error:
-                row.missing = error.what
-                break
-        row.runs.append(run)
-    if row.runs:
-        row.missing = ""
-    return row
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a name and a path, as 000=photos or alexnet=outputs/my-run")
+    return name, path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -114,24 +141,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m visionlab.reproduce", description=__doc__)
     parser.add_argument("which", nargs="*", help="reports or systems: 002, 003_alexnet_scratch; all unless given")
     parser.add_argument("--data", default="data", help="folder with cifar10/, tiny_imagenet10/, caltech101/")
-    parser.add_argument("--photos", help="folder with a folder of images for each class, for reports 000 and 004")
+    parser.add_argument(
+        "--photos", action="append", type=_pair, default=[], metavar="REPORT=PATH",
+        help="a folder with a folder of images for each class, for report 000 or 004",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights",
+        action="append",
+        type=_pair,
+        default=[],
+        metavar="NETWORK=PATH",
+        help="a run directory or file that stands in for ImageNet's weights",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=1, help="runs of each system")
     parser.add_argument("--epochs", type=int, help="shorten every training; such rows are marked")
     parser.add_argument("--outputs", default="outputs", help="where the runs live")
-    parser.add_argument("--only-table", action="store_true", help="train nothing; gather what is complete")
+    parser.add_argument("--only-table", action="store_true", help="train nothing; gather the longest complete runs")
     parser.add_argument("--table", type=Path, help="Markdown file to write (<outputs>/reproduction.md)")
     asked = parser.parse_args(arguments)
     rows = reproduce(
-        *asked.which, data=asked.data, photos=asked.photos, seeds=asked.seeds, epochs=asked.epochs,
-        outputs=asked.outputs, only_table=asked.only_table,
+        *asked.which, data=asked.data, photos=dict(asked.photos), weights=dict(asked.weights),
+        seeds=asked.seeds, epochs=asked.epochs, outputs=asked.outputs, only_table=asked.only_table,
     )  # fmt: skip
-    now = datetime.now(UTC).strftime("%d %B %Y")
-    heading = (
-        "# What the reports printed, and what came out here\n\n"
-        f"Made by `python -m visionlab.reproduce` on {now}, {platform.machine()}, see each run's page for the rest.\n"
-        "`ours` is the mean over n seeds ± their standard deviation, with the epoch that was best on validation."
-    )
-    text = markdown(rows, heading=heading)
+    text = markdown(rows, today=datetime.now(UTC).strftime("%d %B %Y"))
     table = asked.table or Path(asked.outputs) / "reproduction.md"
     runs.write_atomically(table, text)
     print(text)

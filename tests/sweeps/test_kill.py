@@ -8,6 +8,7 @@ import pytest
 GRID = ("optimizer.lr=1e-3,3e-3,1e-2,3e-2", "data.batch_size=128,256")
 SEARCH = ("sweep=optuna", "optimizer.lr=tag(log,interval(1e-3,1e-1))", "sweep.startup_trials=3", "sweep.n_trials=12")
 GREEDY = ("sweep=greedy", "optimizer.lr=1e-3,1e-2,1e-1", "model.network.dropout=0,0.3,0.6", "data.batch_size=128,256")
+PARALLEL = ("hydra/launcher=parallel", "hydra.launcher.jobs=2")
 
 
 def killed_and_continued(sweeping, arguments, moments):
@@ -74,11 +75,14 @@ def test_a_greedy_chain(sweeping):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), PARALLEL], ids=["sequential", "parallel"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["grid", "search", "greedy"])
-def test_at_five_random_moments(sweeping, tmp_path, kind, seed):
+def test_at_five_random_moments(sweeping, tmp_path, kind, seed, launcher):
     arguments, count = {"grid": (GRID, 8), "search": (SEARCH, 12), "greedy": (GREEDY, 6)}[kind]
-    moments = [random.Random(f"{kind}{seed}{n}").uniform(0.3, 6) for n in range(5)]
+    arguments += launcher
+    latest = 20 if launcher else 6  # workers import torch first
+    moments = [random.Random(f"{kind}{seed}{n}").uniform(0.3, latest) for n in range(5)]
     assert killed_and_continued(sweeping, arguments, moments) > 1
     assert len(check_each_once(sweeping)["runs"]) == count
     if kind == "grid":

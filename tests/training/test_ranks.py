@@ -1,6 +1,7 @@
 """Two devices: one run directory, one config, every image once, and the figures of one device."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,24 @@ def test_ranks_that_torchrun_started_share_a_run(tmp_path, witness):
         door(*RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}", launcher=torchrun)
     assert len(list(folder.iterdir())) == 2
     assert Run(tmp_path / "two").status == "completed"
+
+
+def test_two_machines_share_a_run(tmp_path, witness):
+    """Two of torchrun's agents, as on two nodes with a shared file system; here both are this machine."""
+    seen, folder = witness
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d",
+        f"--rdzv-endpoint=localhost:{port}", "-m", "visionlab.train",
+    ]  # fmt: skip
+    machines = ["trainer=ddp", "trainer.num_nodes=2", "trainer.devices=1", "trainer.accelerator=cpu"]
+    both = [
+        subprocess.Popen([*launcher, *RUN, *machines, *seen, f"hydra.run.dir={tmp_path / 'two'}"]) for _ in range(2)
+    ]
+    assert [agent.wait(300) for agent in both] == [0, 0]
+    assert sorted(path.name for path in folder.iterdir()) == ["0.05-0.json", "0.05-1.json"]
+    one, two = visionlab.train(RUN, directory=tmp_path / "one"), Run(tmp_path / "two")
+    assert two.status == "completed"
+    assert two.result["metrics"] == pytest.approx(one.result["metrics"], abs=2e-5)

@@ -1,5 +1,6 @@
-"""The table of a reproduction: what a report printed, what came out here, and what it took."""
+"""The page of a reproduction: what a report printed, what came out here, and what it took."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,24 +17,26 @@ class Row:
         command: What runs it.
         printed: What the report printed, by metric.
         source: Where the report printed it.
+        note: What the figures do not say: contradictions in the report, known reasons for a difference.
         runs: Its completed runs, one a seed.
-        epochs: Epochs that each was given, where that is fewer than the report's; else None.
-        stand_in: The folder that stood in for images that are not public; else None.
-        missing: Why there is no run.
+        epochs: Epochs of the report's training.
+        stand_ins: What was used in place of images or weights that are not public.
+        missing: Why there is no run, or no more of them.
     """
 
     experiment: str
-    command: str
+    command: str = ""
     printed: dict[str, float] = field(default_factory=dict)
     source: str = ""
+    note: str = ""
     runs: list[Run] = field(default_factory=list)
-    epochs: int | None = None
-    stand_in: str | None = None
+    epochs: int = 0
+    stand_ins: list[str] = field(default_factory=list)
     missing: str = ""
 
     @property
     def metric(self) -> str:
-        """What is compared: the test accuracy where the report printed one, else validation's."""
+        """What is compared: the test accuracy where the report printed one or nothing, else validation's."""
         have = [run.result["metrics"] for run in self.runs]
         wanted = ("test/acc", "val/acc") if "test/acc" in self.printed or not self.printed else ("val/acc", "test/acc")
         return next((name for name in wanted if have and all(name in metrics for metrics in have)), wanted[0])
@@ -43,38 +46,73 @@ class Row:
         """The metric of each run."""
         return [run.result["metrics"][self.metric] for run in self.runs]
 
+    @property
+    def shortened(self) -> int | None:
+        """Epochs that its runs were given, where that is fewer than the report's."""
+        given = self.runs[0].config["trainer"]["max_epochs"] if self.runs else self.epochs
+        return given if given < self.epochs else None
 
-def markdown(rows: Sequence[Row], *, heading: str) -> str:
-    """Return the table as a Markdown page."""
-    head = ["system", "metric", "printed", "ours", "n", "difference", "seconds a run", "remarks"]
-    lines = [heading, "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for row in rows:
-        lines.append(f"| {' | '.join(_cells(row))} |")
-    return "\n".join([*lines, "", "Each row again: `python -m visionlab.reproduce <system>`.", ""])
+    @property
+    def error(self) -> float:
+        """Standard error of the difference from the printed figure, which comes from one run on as many images."""
+        share = min(max(statistics.mean(self.values), 0.01), 0.99)
+        images = self.runs[0].result["data"]["test" if self.metric.startswith("test/") else "val"]
+        return math.sqrt(share * (1 - share) / images * (1 + 1 / len(self.values)))
+
+
+def markdown(rows: Sequence[Row], *, today: str) -> str:
+    """Return the page in Markdown: a table for each report, and what holds for all of them."""
+    lines = [
+        "# What the reports printed, and what came out here",
+        "",
+        f"Made by `python -m visionlab.reproduce --only-table` on {today}; {_machine(rows)}.",
+        "",
+        "- *ours* is the mean over n seeds ± their standard deviation, of the epoch that was best on validation.",
+        "- *difference* is ours less what was printed, and in brackets how many of its standard errors that is, by the",
+        "  number of images alone: the printed figure is one run, whose seed adds to it. Below 2 is within the noise.",
+        "- A row whose training was shortened, or that stands on other images or weights, is not the report's figure.",
+        "- *time* is of one run, in minutes. The command of a row is `python -m visionlab.train` and its last column.",
+    ]
+    for report in sorted({row.experiment[:3] for row in rows}):
+        head = ["system", "metric", "printed", "ours", "n", "difference", "time", "remarks", "overrides"]
+        lines += ["", f"## Report {report}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+        lines += [f"| {' | '.join(_cells(row))} |" for row in rows if row.experiment.startswith(report)]
+    return "\n".join([*lines, ""])
+
+
+def _machine(rows: Sequence[Row]) -> str:
+    """Return on what the runs were computed, by the runs' own records."""
+    found = set()
+    for run in (run for row in rows for run in row.runs):
+        where = run.result["environment"]
+        found.add(f"{where['device']} ({where['cores']} cores), torch {where['versions']['torch']}")
+    return "; ".join(sorted(found)) or "nothing has been run"
 
 
 def _cells(row: Row) -> list[str]:
     printed, values = row.printed.get(row.metric), row.values
-    ours = difference = seconds = ""
+    ours = difference = minutes = ""
     if values:
         mean = statistics.mean(values)
         spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-        ours, difference = f"{mean:.3f}{spread}", "" if printed is None else f"{mean - printed:+.3f}"
-        seconds = f"{statistics.mean(run.result['seconds']['total'] for run in row.runs):,.0f}"
+        ours = f"{mean:.3f}{spread}"
+        minutes = f"{statistics.mean(run.result['seconds']['total'] for run in row.runs) / 60:,.1f}"
+        if printed is not None:
+            difference = f"{mean - printed:+.3f} ({abs(mean - printed) / row.error:.1f})"
     remarks = [row.missing] if row.missing else []
-    if row.epochs:
-        asked = row.runs[0].config["trainer"]["max_epochs"] if row.runs else row.epochs
-        remarks.append(f"shortened to {asked} epochs: not the report's training")
-    if row.stand_in:
-        remarks.append(f"on {row.stand_in} instead of the report's photographs")
-    shown = "" if printed is None else f"{printed:.3f}"
+    if row.shortened:
+        remarks.append(f"**shortened to {row.shortened} of {row.epochs} epochs**")
+    if row.runs:
+        remarks += row.stand_ins
+    remarks += [row.note] if row.note else []
     return [
         f"`{row.experiment}`",
         row.metric,
-        shown,
+        "" if printed is None else f"{printed:.3f}",
         ours,
         str(len(values) or ""),
         difference,
-        seconds,
+        minutes,
         "; ".join(remarks),
+        f"`{row.command.removeprefix('python -m visionlab.train ')}`",
     ]

@@ -20,6 +20,9 @@ from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.supply import supply, take
 
+# Training images that a network with `fit_stem` derives its first layer from, at most.
+STEM_IMAGES = 5000
+
 
 def data_module(config: DictConfig) -> ImageDataModule:
     """Build and set up the data module of a run.
@@ -44,7 +47,8 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
     Args:
         config: The composed config.
         data: The data module, set up.
-        pretrained: Whether to load the weights that the config names; not where a checkpoint follows.
+        pretrained: Whether to load the weights that the config names, and to fit a first layer that is derived from
+            the training images; not where a checkpoint follows.
 
     Raises:
         WeightsError: The weights are missing or do not fit.
@@ -62,6 +66,10 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         monitor=config.monitor,
         mode=config.mode,
     )
+    if pretrained and hasattr(made.network, "fit_stem"):
+        train = data.splits.train
+        sample = train[:: -(-len(train) // STEM_IMAGES)]
+        made.network.fit_stem(data.preprocess(data.pixels(sample)))
     if pretrained and made.weights:
         made.loaded = weights.load(made.network, made.weights, made.name, classes=data.classes)
     made.free = freezing.freeze(made.network, made.freeze_policy)
