@@ -43,3 +43,10 @@ def test_too_little_to_tell_says_nothing():
     assert importance(grid(lambda lr, model: 0.5), ["lr"]) is None
     assert importance([({"lr": 1}, 0.1), ({"lr": 2}, 0.2), ({"lr": 3}, float("nan"))], ["lr"]) is None
     assert importance(grid(lambda lr, model: lr), ["elsewhere"]) is None
+
+
+def test_few_trials_come_with_a_warning():
+    trials = [({"lr": lr, "units": 2 * n, "dropout": n % 3}, 0.1 * n) for n, lr in enumerate((1, 2, 3, 4, 5, 6))]
+    keys = ["lr", "units", "dropout"]
+    assert "too few trials" in importance(trials, keys).method
+    assert "too few" not in importance(trials * 2, keys).method

@@ -165,3 +165,15 @@ def test_many_words_on_an_axis_each_have_a_line():
     assert min(b - a for a, b in itertools.pairwise(heights)) > 12
     left = min(float(x) for x in re.findall(r'x="([\d.]+)"[^>]*text-anchor="end"', drawing))
     assert left > 6 * len(names[0]), "the names begin outside of the picture"
+
+
+def test_lists_are_words_on_an_axis():
+    """The report on CIFAR-10 searches filters=[32,64] against filters=[64,128]."""
+    trials = [("a", [32, 64], 0.4), ("b", [64, 128], 0.5), ("c", [32, 64], 0.3)]
+    drawing = parallel(
+        [(name, {"filters": value}, score) for name, value, score in trials],
+        {"filters": "filters"},
+        metric="a",
+        text=str,
+    )
+    assert drawing.count(">[32, 64]<") == drawing.count(">[64, 128]<") == 1

@@ -1,6 +1,11 @@
+import shlex
+from pathlib import Path
+
 import optuna
 import pytest
 
+from visionlab import runs
+from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError
 from visionlab.sweeps.halving import rungs
 
@@ -152,3 +157,21 @@ def test_seeds_may_share_their_initial_weights(sweeping):
     configs = [yaml.safe_load((sweeping.outputs / name / "config.yaml").read_text()) for name in sweeping.runs]
     assert [config["seed"] for config in configs] == [3, 4] or [config["seed"] for config in configs] == [4, 3]
     assert {config["init_seed"] for config in configs} == {0}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        # a file of a report, which chooses augmentation and optimizer, too
+        ("sweep=report_001", "sweep.n_trials=1", "data.batch_size=256", "model.network.dense_units=4"),
+        ("seed=3,4", "sweep.same_init=true"),
+        ("sweep=optuna", "optimizer.lr=tag(log,interval(1e-3,1e-1))", "sweep.n_trials=1", "sweep.test=none"),
+    ],
+    ids=["report", "same-init", "search"],
+)
+def test_the_best_trials_command_asks_for_its_very_run(sweeping, arguments):
+    assert sweeping.command(*arguments) == 0
+    (sweep,) = sweeping.sweeps
+    python, m, module, *overrides = shlex.split(sweep["best"]["command"])
+    assert (python, m, module) == ("python", "-m", "visionlab.train") and "-m" not in overrides
+    assert runs.name(resolved(compose(overrides))) == Path(sweep["best"]["dirs"][0]).name

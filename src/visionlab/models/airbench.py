@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from visionlab.models.sizes import check_size
 
+MOMENTUM = 0.4  # weight of a batch in BatchNorm's running statistics
+
 
 class Whitening(nn.Module):
     """A convolution that decorrelates the pixels of small patches; only its bias is trained.
@@ -15,6 +17,8 @@ class Whitening(nn.Module):
     Its kernels are the principal components of the training images' patches, each divided by its deviation, and their
     negatives. They come from `fit`; until then they are random orthogonal directions.
     """
+
+    kernels: Tensor
 
     def __init__(self, *, patch: int, stride: int) -> None:
         super().__init__()
@@ -48,17 +52,15 @@ class BiasNorm(nn.BatchNorm2d):
     speed = 8.0
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, momentum=0.4, eps=1e-12)
-        self.weight = None
+        super().__init__(channels, eps=1e-12)
+        self.register_parameter("weight", None)
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise features `[B, C, H, W]` over the batch, or by the running statistics."""
-        if self.training:
-            self.num_batches_tracked.add_(1)
+        bias = self.bias * self.speed
         return functional.batch_norm(
-            features, self.running_mean, self.running_var, None, self.bias * self.speed, self.training,
-            self.momentum, self.eps,
-        )  # fmt: skip
+            features, self.running_mean, self.running_var, None, bias, self.training, MOMENTUM, self.eps
+        )
 
 
 def convolution(inputs: int, outputs: int) -> nn.Conv2d:

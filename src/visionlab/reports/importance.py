@@ -11,6 +11,7 @@ import numpy as np
 from visionlab.reports.svg import decades
 
 FEWEST = 10  # trials that a forest is fitted to
+FEWEST_EACH = 3  # trials for each hyperparameter, below which one is easily taken for another
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,12 @@ def importance(trials: Sequence[tuple[Mapping[str, Any], float]], keys: Sequence
         return None
     continuous = any(len({str(values.get(key)) for values, _ in known}) > len(known) / 2 for key in varied)
     if continuous and len(known) >= FEWEST and find_spec("optuna"):
-        return _fanova(known, varied)
-    return _group_means(known, varied)
+        found = _fanova(known, varied)
+    else:
+        found = _group_means(known, varied)
+    if len(known) < FEWEST_EACH * len(varied):
+        return Importance(found.shares, f"{found.method}; too few trials to tell the hyperparameters apart")
+    return found
 
 
 def _group_means(trials: list[tuple[dict[str, Any], float]], keys: list[str]) -> Importance:

@@ -89,11 +89,10 @@ class _Axis:
     def __init__(self, values: Sequence[Any], top: float, bottom: float, *, even: bool = True) -> None:
         self.top, self.bottom = top, bottom
         self.words = _words(values) > 0
-        distinct = list(dict.fromkeys(values))
+        places = sorted({written(value) for value in values}) if self.words else list(map(written, sorted(set(values))))
         # A few numbers, as on a grid, stand at equal distances, where their lines do not crowd.
-        if self.words or (even and len(distinct) <= min(6, len(values) - 1)):
-            ordered = sorted(distinct, key=str) if self.words else sorted(distinct)
-            self.places = {written(v): (i + 0.5) / len(ordered) for i, v in enumerate(ordered)}
+        if self.words or (even and len(places) <= min(6, len(values) - 1)):
+            self.places = {text: (i + 0.5) / len(places) for i, text in enumerate(places)}
             return
         self.places = {}
         self.low, self.high = float(min(values)), float(max(values))

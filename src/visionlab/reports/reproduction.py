@@ -70,7 +70,8 @@ def markdown(rows: Sequence[Row], *, today: str) -> str:
         "- *ours* is the mean over n seeds ± their standard deviation, of the epoch that was best on validation.",
         "- *difference* is ours less what was printed, and in brackets how many of its standard errors that is, by the",
         "  number of images alone: the printed figure is one run, whose seed adds to it. Below 2 is within the noise.",
-        "- A row whose training was shortened, or that stands on other images or weights, is not the report's figure.",
+        "- A row whose training was shortened, or that stands on other images or weights, is not the report's: it has",
+        "  no difference, and shows that the system runs.",
         "- *time* is of one run, in minutes. The command of a row is `python -m visionlab.train` and its last column.",
     ]
     for report in sorted({row.experiment[:3] for row in rows}):
@@ -97,7 +98,7 @@ def _cells(row: Row) -> list[str]:
         spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
         ours = f"{mean:.3f}{spread}"
         minutes = f"{statistics.mean(run.result['seconds']['total'] for run in row.runs) / 60:,.1f}"
-        if printed is not None:
+        if printed is not None and not row.shortened and not row.stand_ins:
             difference = f"{mean - printed:+.3f} ({abs(mean - printed) / row.error:.1f})"
     remarks = [row.missing] if row.missing else []
     if row.shortened:

@@ -108,7 +108,11 @@ class Plan:
         import shlex
 
         fixed = [text for text in self.fixed if text.partition("=")[0] not in {*values, "test"}]
-        kept = ("sweep=", "sweep.replicates", "sweep.same_init") if self.replicates else "sweep.same_init"
-        fixed = [text for text in fixed if not text.startswith(("sweep=", "sweep.")) or text.startswith(kept)]
+        kept = ["sweep.replicates", "sweep.same_init"] if self.replicates else []
+        if self.replicates or self.reader.reaches_beyond("sweep", self.choice):  # it may choose data and model, too
+            kept.append("sweep=")
+        fixed = [text for text in fixed if not text.startswith(("sweep=", "sweep.")) or text.startswith(tuple(kept))]
+        if self.settings["same_init"] and "seed" in values and "init_seed" not in values:
+            fixed.append(f"init_seed={self.base['init_seed']}")
         multirun = ["-m"] if self.replicates else []
         return shlex.join(["python", "-m", "visionlab.train", *multirun, *fixed, *space.overrides(values)])

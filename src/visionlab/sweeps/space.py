@@ -25,7 +25,13 @@ class Reader:
     """
 
     def __init__(self, loader: Any) -> None:
+        self._loader = loader
         self._parser = OverridesParser.create(config_loader=loader)
+
+    def reaches_beyond(self, group: str, choice: str) -> bool:
+        """Return whether a choice of a group sets keys outside of it: its file belongs to `@package _global_`."""
+        found = self._loader.repository.load_config(f"{group}/{choice}")
+        return found is not None and found.header.get("package") == "_global_"
 
     def split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         """Split a command line into what is fixed, as it was given, and what is swept.
