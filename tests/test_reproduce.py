@@ -33,10 +33,10 @@ def test_a_system_is_run_once_and_stands_beside_what_was_printed(data, tmp_path,
     trained = row.runs[0].checkpoint("best").stat().st_mtime_ns
     (same,) = visionlab.reproduce("002_alexnet_adam", **again)
     assert same.runs[0].checkpoint("best").stat().st_mtime_ns == trained
-    text = markdown([same], today="1 May")
+    text = markdown([same], today="1 May", remark="The images were small.")
     line = next(line for line in text.splitlines() if "002_alexnet_adam" in line)
     assert f"{same.values[0]:.3f}" in line and "0.100" in line and "shortened to 1 of 35 epochs" in line
-    assert f"data.root={data / 'tiny_imagenet10'}" in line and "1 May; cpu" in text
+    assert f"data.root={data / 'tiny_imagenet10'}" in line and "1 May; cpu" in text and "The images were small." in text
 
 
 def test_a_table_gathers_the_longest_runs_of_every_seed(data, tmp_path):

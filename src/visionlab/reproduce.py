@@ -157,13 +157,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help="shorten every training; such rows are marked")
     parser.add_argument("--outputs", default="outputs", help="where the runs live")
     parser.add_argument("--only-table", action="store_true", help="train nothing; gather the longest complete runs")
+    parser.add_argument("--remark", default="", help="a sentence for the head of the page, as about the images at hand")
     parser.add_argument("--table", type=Path, help="Markdown file to write (<outputs>/reproduction.md)")
     asked = parser.parse_args(arguments)
     rows = reproduce(
         *asked.which, data=asked.data, photos=dict(asked.photos), weights=dict(asked.weights),
         seeds=asked.seeds, epochs=asked.epochs, outputs=asked.outputs, only_table=asked.only_table,
     )  # fmt: skip
-    text = markdown(rows, today=datetime.now(UTC).strftime("%d %B %Y"))
+    text = markdown(rows, today=datetime.now(UTC).strftime("%d %B %Y"), remark=asked.remark)
     table = asked.table or Path(asked.outputs) / "reproduction.md"
     runs.write_atomically(table, text)
     print(text)

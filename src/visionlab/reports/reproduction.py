@@ -60,12 +60,19 @@ class Row:
         return math.sqrt(share * (1 - share) / images * (1 + 1 / len(self.values)))
 
 
-def markdown(rows: Sequence[Row], *, today: str) -> str:
-    """Return the page in Markdown: a table for each report, and what holds for all of them."""
+def markdown(rows: Sequence[Row], *, today: str, remark: str = "") -> str:
+    """Return the page in Markdown: a table for each report, and what holds for all of them.
+
+    Args:
+        rows: The systems.
+        today: The date of the page.
+        remark: A sentence about what was at hand, as of the images.
+    """
+    made = f"Made by `python -m visionlab.reproduce --only-table` on {today}; {_machine(rows)}."
     lines = [
         "# What the reports printed, and what came out here",
         "",
-        f"Made by `python -m visionlab.reproduce --only-table` on {today}; {_machine(rows)}.",
+        f"{made} {remark}".strip(),
         "",
         "- *ours* is the mean over n seeds ± their standard deviation, of the epoch that was best on validation.",
         "- *difference* is ours less what was printed, and in brackets how many of its standard errors that is, by the",
