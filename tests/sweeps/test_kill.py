@@ -81,7 +81,7 @@ def test_a_greedy_chain(sweeping):
 def test_at_five_random_moments(sweeping, tmp_path, kind, seed, launcher):
     arguments, count = {"grid": (GRID, 8), "search": (SEARCH, 12), "greedy": (GREEDY, 6)}[kind]
     arguments += launcher
-    latest = 20 if launcher else 2.5  # workers import torch first
+    latest = 10 if launcher else 2.5  # workers import torch first
     moments = [random.Random(f"{kind}{seed}{n}").uniform(0.3, latest) for n in range(5)]
     assert killed_and_continued(sweeping, arguments, moments) > 1
     assert len(check_each_once(sweeping)["runs"]) == count
