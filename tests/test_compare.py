@@ -57,6 +57,23 @@ def test_rows_and_csv_agree_with_the_results(three, tmp_path):
     assert [float(row["test/acc"]) for row in table] == [row["test/acc"] for row in found.rows]
 
 
+def test_experiments_are_called_by_their_files(tmp_path):
+    runs = []
+    for name, lr, seed in (("001_big", 0.1, 0), ("001_big", 0.1, 1), ("001_small", 0.2, 0)):
+        runs.append(
+            make_run(
+                tmp_path / f"{name}-{seed}",
+                seed=seed,
+                config={"optimizer.lr": lr, "seed": seed},
+                result={"seed": seed, "overrides": [f"experiment={name}", f"seed={seed}"]},
+            )
+        )
+    found = compare(*runs, out=tmp_path / "out")
+    assert [row["run"] for row in found.rows] == ["001_big seed 0", "001_big seed 1", "001_small"]
+    alone = compare(*runs[:2], out=tmp_path / "alone")  # seeds of one experiment: what differs tells them apart
+    assert "001_big" not in alone.rows[0]["run"]
+
+
 def test_the_page_says_who_is_really_better_and_who_is_not(three, tmp_path):
     page = compare(*three, out=tmp_path / "out").page.read_text()
     assert "is really better than net_b" in page

@@ -43,6 +43,8 @@ def place(tmp_path_factory, quick_run):
     for split in ("train", "test"):
         for i in range(10):
             images(folder / "data/cifar10" / split / f"class{i}", 12, 32)
+    for i in range(5):
+        images(folder / "data/caltech101/101_ObjectCategories" / f"class{i}", 12, 70)
     for split in ("train", "val", "test"):
         for i in range(10):
             images(folder / "data/tiny_imagenet10" / split / f"n{i:08}" / "images", 6, 64)

@@ -152,6 +152,12 @@ def _repetition(entry: Entry, members: list[Entry]) -> list[tuple[str, str]]:
     return [(key.rpartition(".")[2], settings.written(entry.settings[key])) for key in found]
 
 
+def _title(entry: Entry) -> str:
+    """Return the name of the file of conf/experiment that a run was asked for with; empty without one."""
+    asked = (str(text).partition("=") for text in entry.run.result.get("overrides") or [])
+    return next((value for key, _, value in asked if key == "experiment"), "")
+
+
 def _name(entries: list[Entry], columns: list[str]) -> None:
     """Give each run a name of its own, its group (repetitions of one experiment) and the group's colour."""
     short = settings.short_names(columns)
@@ -161,8 +167,12 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
     for entry in entries:
         key = settings.experiment(entry.settings) if entry.settings else str(entry.run.dir)
         groups.setdefault(key, []).append(entry)
+    titles = {key: _title(members[0]) for key, members in groups.items()}
+    titled = (
+        all(titles.values()) and len(set(titles.values())) == len(groups) > 1
+    )  # each its own file
     obvious = len({(entry.data, entry.model) for entry in entries}) == len(groups)  # the model's name says it all
-    for place, members in enumerate(groups.values()):
+    for place, (group, members) in enumerate(groups.items()):
         for entry in members:
             said = [key for key in columns if key in entry.settings and not obvious]
             told = [f"{short[key]}={_short(entry.settings[key])}" for key in said]
@@ -170,7 +180,7 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
                 told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
             parts = [entry.data] if several_data else []
             parts += [entry.model or entry.run.dir.name] if several_models or not told else []
-            entry.experiment = " ".join([*parts, *told[:4]])
+            entry.experiment = titles[group] if titled else " ".join([*parts, *told[:4]])
             entry.group, entry.hue = place, colour(place)
             repetition = _repetition(entry, members) if len(members) > 1 else []
             entry.label = " ".join([entry.experiment, *(f"{name} {value}" for name, value in repetition)])
