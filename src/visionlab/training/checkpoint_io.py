@@ -106,6 +106,12 @@ def newest_whole(folder: Path, name: str = "last.ckpt") -> tuple[Path | None, li
     return None, damaged
 
 
+def forget_previous(folder: Path) -> None:
+    """Remove the checkpoints that were kept in case a later one is damaged: a run that is completed needs none."""
+    for path in folder.glob("previous-*"):
+        path.unlink()
+
+
 def _note_digest(part: Path) -> None:
     notes = part.parent / DIGESTS
     try:

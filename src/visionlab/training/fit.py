@@ -92,6 +92,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             images_per_second=_median([row["images_per_second"] for row in rows]),
         )
     # The result stands, whatever becomes of its page.
+    checkpoint_io.forget_previous(run.checkpoint("last").parent)
     run_page.write(run.dir)
     tensorboard.finish(trainer.loggers, run, plain, config.monitor)
     if plain["logger"] and plain["logger"].get("graph"):
