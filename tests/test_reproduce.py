@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 import visionlab
-from visionlab.config import choices
+from visionlab import reference
+from visionlab.config import choices, compose, resolved
 from visionlab.errors import ConfigError
 from visionlab.reports.reproduction import markdown
 
@@ -79,3 +80,30 @@ def test_every_experiment_belongs_to_a_report_and_wrong_names_are_said():
     assert all(name[:3] in {"000", "001", "002", "003", "004"} for name in choices("experiment"))
     with pytest.raises(ConfigError, match="no experiment begins with '999'"):
         visionlab.reproduce("999")
+
+
+def test_a_report_brings_the_trials_of_its_search_and_a_system_in_full_comes_alone(tmp_path):
+    again = {"data": tmp_path, "only_table": True, "outputs": tmp_path}
+    trials = [row for row in visionlab.reproduce("002", **again) if row.experiment == "002_alexnet"]
+    assert len(trials) == 12
+    low = next(row for row in trials if row.settings == {"optimizer.lr": 0.0001})
+    assert low.printed["test/acc"] == 0.166 and "optimizer.lr=0.0001" in low.command
+    assert "| `002_alexnet` with lr 0.0001 |" in markdown(trials, today="1 May")
+    assert [row.settings for row in visionlab.reproduce("002_alexnet", **again)] == [{}]
+
+
+def test_a_run_stands_beside_what_was_printed_for_its_own_settings():
+    def printed(*overrides):
+        return reference.of(resolved(compose(["experiment=002_alexnet", "data.root=unknown", *overrides])))
+
+    assert printed()["test/acc"] == 0.546
+    assert printed("optimizer.lr=1e-4", "optimizer.momentum=0.5", "scheduler.gamma=0.01")["test/acc"] == 0.098
+    assert "trials" not in printed() and printed("optimizer.lr=1e-4")["source"] == printed()["source"]
+    assert reference.of({"reference": None}) is None
+
+
+def test_a_table_gathers_runs_of_another_precision_and_says_so(data, tmp_path):
+    again = {"data": data, "outputs": tmp_path / "outputs"}
+    visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "trainer.precision=bf16-mixed"], **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert "computed in bf16-mixed" in markdown([row], today="1 May")

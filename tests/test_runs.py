@@ -3,7 +3,6 @@
 import json
 import logging
 import multiprocessing
-import os
 import time
 
 import pytest
@@ -62,7 +61,11 @@ def test_the_directory_is_what_the_design_says(quick_run):
         "predictions.csv", "confusion.csv", "result.json", "report.html", "layers.csv", "model.txt", "samples.npz",
     ):  # fmt: skip
         assert (quick_run.dir / file).is_file(), file
-    assert sorted(os.listdir(quick_run.dir / "checkpoints")) == ["best.ckpt", "digests.json", "last.ckpt"]
+    assert sorted(path.name for path in (quick_run.dir / "checkpoints").iterdir()) == [
+        "best.ckpt",
+        "digests.json",
+        "last.ckpt",
+    ]
     assert list((quick_run.dir / "figures").glob("*.png"))
     result = quick_run.result
     assert result["status"] == "completed"

@@ -5,17 +5,21 @@ trained, and one page and one Markdown table put ours beside what was printed.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from visionlab import doors, runs
+from visionlab import doors, reference, runs
 from visionlab.config import choices, compose, resolved
 from visionlab.errors import ConfigError, UserError, nearest
 from visionlab.reports.reproduction import Row, markdown
 from visionlab.runs import Run
+
+# What a table may gather under one system: its seeds, its shortened runs, and other ways to compute the same.
+MAY_DIFFER = ("seed", "trainer.max_epochs", "trainer.precision", "optimizer.fused", "model.channels_last")
 
 
 def reproduce(
@@ -32,7 +36,8 @@ def reproduce(
     """Run what is missing of the reports' systems and return a row for each.
 
     Args:
-        which: Systems (`002_alexnet`) or beginnings of their names (`002`); all of them unless given.
+        which: Systems (`002_alexnet`), or beginnings of their names (`002`), which bring the trials of the reports'
+            searches too; all of them unless given.
         data: The folder that holds the sets as `cifar10`, `tiny_imagenet10`, `caltech101`.
         photos: For reports (`000`), a folder of images in class folders, standing in for photographs that are not
             public.
@@ -42,7 +47,7 @@ def reproduce(
         outputs: Where the runs live.
         only_table: Train nothing; gather what is complete, whatever its seed, and of each system what was trained
             longest.
-        extra: Further overrides for all.
+        extra: Overrides for every run, such as `trainer.precision=bf16-mixed`.
 
     Raises:
         ConfigError: A name fits no experiment.
@@ -50,8 +55,9 @@ def reproduce(
     from visionlab.train import train
 
     rows = []
-    for name in _chosen(which):
-        row, overrides = _ask(name, Path(data), photos or {}, weights or {}, [f"outputs={outputs}", *extra])
+    for name, settings in _chosen(which):
+        row, overrides = _ask(name, settings, Path(data), photos or {}, weights or {}, extra)
+        overrides.append(f"outputs={outputs}")
         rows.append(row)
         if row.missing:
             continue
@@ -76,19 +82,21 @@ def reproduce(
 
 def _ask(
     name: str,
+    settings: Mapping[str, Any],
     data: Path,
     photos: Mapping[str, str | Path],
     weights: Mapping[str, str | Path],
-    overrides: list[str],
+    extra: Sequence[str],
 ) -> tuple[Row, list[str]]:
     """Return the row of a system, without runs, and the overrides that ask for it on what is at hand."""
-    config = compose([f"experiment={name}", *overrides, "data.root=unknown"])
-    reference = dict(config.reference or {})
+    own = [f"experiment={name}", *(f"{key}={value}" for key, value in settings.items())]
+    config = compose([*own, "data.root=unknown"])
+    printed = reference.of(resolved(config)) or {}
     row = Row(
-        name, source=str(reference.pop("source", "")), note=str(reference.pop("note", "")),
-        printed={key: float(value) for key, value in reference.items()}, epochs=config.trainer.max_epochs,
+        name, dict(settings), source=printed.get("source", ""), note=printed.get("note", ""),
+        printed={key: float(value) for key, value in printed.items() if "/" in key},
+        epochs=config.trainer.max_epochs, precision=config.trainer.precision,
     )  # fmt: skip
-    own = [f"experiment={name}"]
     if config.data.name != "folder":
         own.append(f"data.root={data / config.data.name}")
     elif (folder := photos.get(name[:3])) is not None:
@@ -100,25 +108,29 @@ def _ask(
     if config.model.weights == "imagenet" and config.model.name in weights:
         own.append(f"model.weights={weights[config.model.name]}")
         row.stand_ins.append(f"weights of {Path(weights[config.model.name]).name} for ImageNet's")
+    own += extra
     row.command = " ".join(["python -m visionlab.train", *own])
-    return row, [*own, *overrides]
+    return row, own
 
 
 def _longest(config: DictConfig, outputs: Path) -> list[Run]:
-    """Return the completed runs of a config, whatever their seed, that were given the most epochs."""
+    """Return the completed runs of a config, whatever their seed and precision, that were given the most epochs."""
     found = []
     for result in sorted(outputs.glob(f"{config.data.name}-{config.model.name}-*/result.json")):
         run = Run(result.parent)
         if run.status == "completed":
             asked = config.copy()
-            asked.seed, asked.trainer.max_epochs = run.config["seed"], run.config["trainer"]["max_epochs"]
+            for key in MAY_DIFFER:
+                if OmegaConf.select(asked, key) is not None:
+                    OmegaConf.update(asked, key, OmegaConf.select(OmegaConf.create(run.config), key))
             if runs.name(resolved(asked)) == run.dir.name:
                 found.append(run)
     most = max((run.config["trainer"]["max_epochs"] for run in found), default=0)
     return [run for run in found if run.config["trainer"]["max_epochs"] == most]
 
 
-def _chosen(which: Sequence[str]) -> list[str]:
+def _chosen(which: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name the systems and, for those that were not named in full, the trials that their files list beside them."""
     known = choices("experiment")
     for name in which:
         if not any(one.startswith(name) for one in known):
@@ -126,7 +138,13 @@ def _chosen(which: Sequence[str]) -> list[str]:
                 f"no experiment begins with '{name}'", where="conf/experiment", remedy=nearest(name, known)
             )
     exact, beginnings = set(which) & set(known), tuple(set(which) - set(known))
-    return [one for one in known if not which or one in exact or (beginnings and one.startswith(beginnings))]
+    for one in known:
+        if one in exact:
+            yield one, {}
+        elif not which or one.startswith(beginnings):
+            yield one, {}
+            trials = (compose([f"experiment={one}"]).reference or {}).get("trials", [])
+            yield from ((one, reference.settings(trial)) for trial in trials)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -139,7 +157,11 @@ def _pair(text: str) -> tuple[str, str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reproduce what the command line names; write the table and the page."""
     parser = argparse.ArgumentParser(prog="python -m visionlab.reproduce", description=__doc__)
-    parser.add_argument("which", nargs="*", help="reports or systems: 002, 003_alexnet_scratch; all unless given")
+    parser.add_argument(
+        "which", nargs="*",
+        help="reports with all trials of their searches (002) or single systems (002_alexnet), all unless given; "
+        "and overrides for every run: trainer.precision=bf16-mixed",
+    )  # fmt: skip
     parser.add_argument("--data", default="data", help="folder with cifar10/, tiny_imagenet10/, caltech101/")
     parser.add_argument(
         "--photos", action="append", type=_pair, default=[], metavar="REPORT=PATH",
@@ -160,9 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--remark", default="", help="a sentence for the head of the page, as about the images at hand")
     parser.add_argument("--table", type=Path, help="Markdown file to write (<outputs>/reproduction.md)")
     asked = parser.parse_args(arguments)
+    extra = [word for word in asked.which if "=" in word]
+    which = [word for word in asked.which if "=" not in word]
     rows = reproduce(
-        *asked.which, data=asked.data, photos=dict(asked.photos), weights=dict(asked.weights),
-        seeds=asked.seeds, epochs=asked.epochs, outputs=asked.outputs, only_table=asked.only_table,
+        *which, data=asked.data, photos=dict(asked.photos), weights=dict(asked.weights),
+        seeds=asked.seeds, epochs=asked.epochs, outputs=asked.outputs, only_table=asked.only_table, extra=extra,
     )  # fmt: skip
     text = markdown(rows, today=datetime.now(UTC).strftime("%d %B %Y"), remark=asked.remark)
     table = asked.table or Path(asked.outputs) / "reproduction.md"

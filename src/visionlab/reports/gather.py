@@ -168,9 +168,7 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
         key = settings.experiment(entry.settings) if entry.settings else str(entry.run.dir)
         groups.setdefault(key, []).append(entry)
     titles = {key: _title(members[0]) for key, members in groups.items()}
-    titled = (
-        all(titles.values()) and len(set(titles.values())) == len(groups) > 1
-    )  # each its own file
+    titled = all(titles.values()) and len(set(titles.values())) == len(groups) > 1  # each its own file
     obvious = len({(entry.data, entry.model) for entry in entries}) == len(groups)  # the model's name says it all
     for place, (group, members) in enumerate(groups.items()):
         for entry in members:

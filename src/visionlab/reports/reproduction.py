@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from visionlab.runs import Run
 
@@ -14,25 +15,35 @@ class Row:
 
     Attributes:
         experiment: Its file in conf/experiment.
+        settings: What differs from that file, where the row is a trial of a search.
         command: What runs it.
         printed: What the report printed, by metric.
         source: Where the report printed it.
         note: What the figures do not say: contradictions in the report, known reasons for a difference.
         runs: Its completed runs, one a seed.
         epochs: Epochs of the report's training.
+        precision: Its numerical precision.
         stand_ins: What was used in place of images or weights that are not public.
         missing: Why there is no run, or no more of them.
     """
 
     experiment: str
+    settings: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     printed: dict[str, float] = field(default_factory=dict)
     source: str = ""
     note: str = ""
     runs: list[Run] = field(default_factory=list)
     epochs: int = 0
+    precision: str = "32-true"
     stand_ins: list[str] = field(default_factory=list)
     missing: str = ""
+
+    @property
+    def system(self) -> str:
+        """Its experiment, and how it differs from that."""
+        changed = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in self.settings.items())
+        return f"`{self.experiment}`" + (f" with {changed}" if changed else "")
 
     @property
     def metric(self) -> str:
@@ -112,9 +123,12 @@ def _cells(row: Row) -> list[str]:
         remarks.append(f"**shortened to {row.shortened} of {row.epochs} epochs**")
     if row.runs:
         remarks += row.stand_ins
+        remarks += sorted(
+            {f"computed in {used}" for run in row.runs if (used := run.config["trainer"]["precision"]) != row.precision}
+        )
     remarks += [row.note] if row.note else []
     return [
-        f"`{row.experiment}`",
+        row.system,
         row.metric,
         "" if printed is None else f"{printed:.3f}",
         ours,

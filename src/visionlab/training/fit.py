@@ -14,7 +14,7 @@ from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from visionlab import runs
+from visionlab import reference, runs
 from visionlab.config import resolved
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import UserError
@@ -166,7 +166,7 @@ def _begin(
             "weights": classifier.weights,
             "trained_layers": classifier.free if classifier.freeze_policy != "none" else "all",
         },
-        reference=plain["reference"],
+        reference=reference.of(plain),
         environment=environment.describe(),
     )  # fmt: skip
 

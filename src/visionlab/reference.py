@@ -1,0 +1,43 @@
+"""What a report printed: the `reference` block of an experiment's config.
+
+    reference:
+      test/acc: 0.546
+      source: "Report 002, table 1"
+      trials: # further rows of that table: the settings that differ, and their figures
+        - { optimizer.lr: 0.0001, test/acc: 0.166 }
+
+A figure's key has a slash, as every metric's, and a setting's has none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def of(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what was printed for the very settings of a config, without the other trials; None where nothing was.
+
+    Args:
+        config: The resolved config as plain containers.
+    """
+    if not config["reference"]:
+        return None
+    first = {key: value for key, value in config["reference"].items() if key != "trials"}
+    fitting = [
+        t for t in config["reference"].get("trials", []) if all(_at(config, k) == v for k, v in settings(t).items())
+    ]
+    if not fitting:
+        return first
+    trial = max(fitting, key=lambda one: len(settings(one)))
+    return {k: v for k, v in first.items() if "/" not in k} | {k: v for k, v in trial.items() if "/" in k}
+
+
+def settings(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial's settings by their dotted keys."""
+    return {key: value for key, value in trial.items() if "/" not in key}
+
+
+def _at(config: Mapping[str, Any], dotted: str) -> Any:
+    found: Any = config
+    for key in dotted.split("."):
+        found = found[key]
+    return found
