@@ -11,6 +11,7 @@ from visionlab.errors import ConfigError
 from visionlab.reports.reproduction import markdown
 
 TINY = ["data.image_size=63", "logger=none", "callbacks.progress.show=false", "trainer.accelerator=cpu"]
+SMALLER = "at 63 instead of 150 px"
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def data(tmp_path):
 def test_a_system_is_run_once_and_stands_beside_what_was_printed(data, tmp_path, capsys):
     again = {"data": data, "epochs": 1, "outputs": tmp_path / "outputs", "extra": TINY}
     (row,) = visionlab.reproduce("002_alexnet_adam", **again)
-    assert row.printed == {"val/acc": 0.10} and len(row.runs) == 1 and row.shortened == 1
+    assert row.printed == {"val/acc": 0.10} and len(row.runs) == 1
+    assert row.cuts == ["shortened to 1 of 35 epochs", SMALLER]
     trained = row.runs[0].checkpoint("best").stat().st_mtime_ns
     (same,) = visionlab.reproduce("002_alexnet_adam", **again)
     assert same.runs[0].checkpoint("best").stat().st_mtime_ns == trained
@@ -44,10 +46,10 @@ def test_a_table_gathers_the_longest_runs_of_every_seed(data, tmp_path):
     again = {"data": data, "outputs": tmp_path / "outputs", "extra": TINY}
     visionlab.reproduce("002_alexnet_adam", epochs=1, seeds=2, **again)
     (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, **again)
-    assert {run.config["seed"] for run in row.runs} == {0, 1} and row.shortened == 1
+    assert {run.config["seed"] for run in row.runs} == {0, 1} and row.cuts == ["shortened to 1 of 35 epochs", SMALLER]
     visionlab.reproduce("002_alexnet_adam", epochs=2, **again)
     (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, **again)
-    assert [run.config["trainer"]["max_epochs"] for run in row.runs] == [2] and row.shortened == 2
+    assert len(row.runs) == 1 and row.cuts == ["shortened to 2 of 35 epochs", SMALLER]
     (other,) = visionlab.reproduce("002_alexnet", "002_alexnet_batch32", only_table=True, **again)[:1]
     assert not other.runs, "a run of another system was taken for this one"
 
@@ -102,8 +104,20 @@ def test_a_run_stands_beside_what_was_printed_for_its_own_settings():
     assert reference.of({"reference": None}) is None
 
 
+def test_a_share_of_the_images_is_marked_and_gives_way_to_a_longer_training(data, tmp_path):
+    again = {"data": data, "outputs": tmp_path / "outputs"}
+    visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "data.train_fraction=0.5"], **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert row.cuts == ["shortened to 1 of 35 epochs", "on 0.5 of the training images", SMALLER]
+    visionlab.reproduce("002_alexnet_adam", epochs=1, extra=TINY, **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert row.cuts == ["shortened to 1 of 35 epochs", SMALLER]
+
+
 def test_a_table_gathers_runs_of_another_precision_and_says_so(data, tmp_path):
     again = {"data": data, "outputs": tmp_path / "outputs"}
     visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "trainer.precision=bf16-mixed"], **again)
     (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
-    assert "computed in bf16-mixed" in markdown([row], today="1 May")
+    assert row.cuts == ["shortened to 1 of 35 epochs", SMALLER] and "computed in bf16-mixed" in markdown(
+        [row], today="1 May"
+    )

@@ -18,8 +18,16 @@ from visionlab.errors import ConfigError, UserError, nearest
 from visionlab.reports.reproduction import Row, markdown
 from visionlab.runs import Run
 
-# What a table may gather under one system: its seeds, its shortened runs, and other ways to compute the same.
-MAY_DIFFER = ("seed", "trainer.max_epochs", "trainer.precision", "optimizer.fused", "model.channels_last")
+# What a table may gather under one system: its seeds, its shortened runs, other ways to compute the same.
+MAY_DIFFER = (
+    "seed",
+    "trainer.max_epochs",
+    "data.train_fraction",
+    "data.image_size",
+    "trainer.precision",
+    "optimizer.fused",
+    "model.channels_last",
+)
 
 
 def reproduce(
@@ -95,7 +103,8 @@ def _ask(
     row = Row(
         name, dict(settings), source=printed.get("source", ""), note=printed.get("note", ""),
         printed={key: float(value) for key, value in printed.items() if "/" in key},
-        epochs=config.trainer.max_epochs, precision=config.trainer.precision,
+        epochs=config.trainer.max_epochs, fraction=config.data.train_fraction, image_size=config.data.image_size,
+        precision=config.trainer.precision,
     )  # fmt: skip
     if config.data.name != "folder":
         own.append(f"data.root={data / config.data.name}")
@@ -125,8 +134,13 @@ def _longest(config: DictConfig, outputs: Path) -> list[Run]:
                     OmegaConf.update(asked, key, OmegaConf.select(OmegaConf.create(run.config), key))
             if runs.name(resolved(asked)) == run.dir.name:
                 found.append(run)
-    most = max((run.config["trainer"]["max_epochs"] for run in found), default=0)
-    return [run for run in found if run.config["trainer"]["max_epochs"] == most]
+    most = max(map(_length, found), default=None)
+    return [run for run in found if _length(run) == most]
+
+
+def _length(run: Run) -> tuple[int, float]:
+    data = run.config["data"]
+    return data["image_size"], run.config["trainer"]["max_epochs"] * data["train_fraction"]
 
 
 def _chosen(which: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

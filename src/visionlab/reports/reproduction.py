@@ -22,6 +22,8 @@ class Row:
         note: What the figures do not say: contradictions in the report, known reasons for a difference.
         runs: Its completed runs, one a seed.
         epochs: Epochs of the report's training.
+        fraction: Share of the training images that it saw.
+        image_size: Side of its images, px.
         precision: Its numerical precision.
         stand_ins: What was used in place of images or weights that are not public.
         missing: Why there is no run, or no more of them.
@@ -35,6 +37,8 @@ class Row:
     note: str = ""
     runs: list[Run] = field(default_factory=list)
     epochs: int = 0
+    fraction: float = 1.0
+    image_size: Any = None
     precision: str = "32-true"
     stand_ins: list[str] = field(default_factory=list)
     missing: str = ""
@@ -58,10 +62,21 @@ class Row:
         return [run.result["metrics"][self.metric] for run in self.runs]
 
     @property
-    def shortened(self) -> int | None:
-        """Epochs that its runs were given, where that is fewer than the report's."""
-        given = self.runs[0].config["trainer"]["max_epochs"] if self.runs else self.epochs
-        return given if given < self.epochs else None
+    def cuts(self) -> list[str]:
+        """By what its runs were given less than the report's."""
+        if not self.runs:
+            return []
+        given = self.runs[0].config
+        epochs, fraction, size = (
+            given["trainer"]["max_epochs"],
+            given["data"]["train_fraction"],
+            given["data"]["image_size"],
+        )
+        return [
+            *([f"shortened to {epochs} of {self.epochs} epochs"] if epochs < self.epochs else []),
+            *([f"on {fraction:g} of the training images"] if fraction < self.fraction else []),
+            *([f"at {size} instead of {self.image_size} px"] if size != self.image_size else []),
+        ]
 
     @property
     def error(self) -> float:
@@ -116,11 +131,10 @@ def _cells(row: Row) -> list[str]:
         spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
         ours = f"{mean:.3f}{spread}"
         minutes = f"{statistics.mean(run.result['seconds']['total'] for run in row.runs) / 60:,.1f}"
-        if printed is not None and not row.shortened and not row.stand_ins:
+        if printed is not None and not row.cuts and not row.stand_ins:
             difference = f"{mean - printed:+.3f} ({abs(mean - printed) / row.error:.1f})"
     remarks = [row.missing] if row.missing else []
-    if row.shortened:
-        remarks.append(f"**shortened to {row.shortened} of {row.epochs} epochs**")
+    remarks += [f"**{cut}**" for cut in row.cuts]
     if row.runs:
         remarks += row.stand_ins
         remarks += sorted(
