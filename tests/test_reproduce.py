@@ -121,3 +121,13 @@ def test_a_table_gathers_runs_of_another_precision_and_says_so(data, tmp_path):
     assert row.cuts == ["shortened to 1 of 35 epochs", SMALLER] and "computed in bf16-mixed" in markdown(
         [row], today="1 May"
     )
+
+
+def test_the_command_line_takes_names_options_and_overrides_in_any_order(data, tmp_path, capsys):
+    from visionlab import reproduce
+
+    table = tmp_path / "table.md"
+    given = ["--data", str(data), "--outputs", str(tmp_path / "outputs"), "--table", str(table), "--epochs", "1"]
+    reproduce.main(["002_alexnet_adam", *given, *TINY])
+    line = next(line for line in table.read_text().splitlines() if "002_alexnet_adam" in line)
+    assert SMALLER in line and "data.image_size=63" in line

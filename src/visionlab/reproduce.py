@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only-table", action="store_true", help="train nothing; gather the longest complete runs")
     parser.add_argument("--remark", default="", help="a sentence for the head of the page, as about the images at hand")
     parser.add_argument("--table", type=Path, help="Markdown file to write (<outputs>/reproduction.md)")
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_intermixed_args(arguments)  # names and overrides stand on either side of options
     extra = [word for word in asked.which if "=" in word]
     which = [word for word in asked.which if "=" not in word]
     rows = reproduce(
