@@ -147,6 +147,8 @@ def test_a_real_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path
         assert process.wait() == -signal.SIGKILL, f"it ended before kill {kill}"
     subprocess.run([*command, f"hydra.run.dir={broken}"], check=True, stdout=subprocess.DEVNULL)
     assert_same(whole, broken)
+    seconds = Run(broken).result["seconds"]
+    assert seconds["total"] > seconds["fit"] > seconds["last_fit"], "the time before a kill is lost"
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):

@@ -76,13 +76,16 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
         metrics = {f"{e.split}/{name}": value for e in evaluations for name, value in e.metrics.items()}
         best = checkpoints.best_epoch if checkpoints.best_epoch is not None else trainer.current_epoch - 1
         rows = records.rows
+        all_fits = sum(row["seconds"] for row in rows)
+        # A run that was killed could not record its time, but its epochs did.
+        earlier = max(run.result["seconds"]["before"], all_fits - fit_seconds)
         metrics |= {name: rows[best][name] for name in ("train/loss", "train/acc") if rows and name in rows[best]}
         run.update(
             status="completed",
             error=None,
             seconds={
-                "fit": round(sum(row["seconds"] for row in rows), 3),
-                "total": round(run.result["seconds"]["before"] + time.perf_counter() - began, 3),
+                "fit": round(all_fits, 3),
+                "total": round(earlier + time.perf_counter() - began, 3),
                 "last_fit": round(fit_seconds, 3),
             },
             best_epoch=best,
