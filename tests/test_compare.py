@@ -70,6 +70,14 @@ def test_experiments_are_called_by_their_files(tmp_path):
         )
     found = compare(*runs, out=tmp_path / "out")
     assert [row["run"] for row in found.rows] == ["001_big seed 0", "001_big seed 1", "001_small"]
+    trial = make_run(
+        tmp_path / "trial",
+        seed=0,
+        config={"optimizer.lr": 0.3, "seed": 0},
+        result={"seed": 0, "overrides": ["experiment=001_big", "optimizer.lr=0.3"]},
+    )
+    found = compare(*runs[1:], trial, out=tmp_path / "trials")
+    assert {row["run"] for row in found.rows} == {"001_big lr=0.1", "001_big lr=0.3", "001_small"}
     alone = compare(*runs[:2], out=tmp_path / "alone")  # seeds of one experiment: what differs tells them apart
     assert "001_big" not in alone.rows[0]["run"]
 

@@ -118,9 +118,26 @@ def test_a_table_gathers_runs_of_another_precision_and_says_so(data, tmp_path):
     again = {"data": data, "outputs": tmp_path / "outputs"}
     visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "trainer.precision=bf16-mixed"], **again)
     (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
-    assert row.cuts == ["shortened to 1 of 35 epochs", SMALLER] and "computed in bf16-mixed" in markdown(
-        [row], today="1 May"
-    )
+    assert row.cuts == ["shortened to 1 of 35 epochs", SMALLER]
+    assert "computed in bf16-mixed" in markdown([row], today="1 May")
+    visionlab.reproduce("002_alexnet_adam", epochs=1, extra=TINY, **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert len(row.runs) == 1, "one seed was counted twice"
+    assert "computed in" not in markdown([row], today="1 May")
+
+
+def test_a_training_longer_than_the_reports_is_not_the_reports(data, tmp_path):
+    own = [*TINY, f"data.root={data / 'tiny_imagenet10'}", f"outputs={tmp_path / 'outputs'}"]
+    visionlab.train(["experiment=002_alexnet_adam", "trainer.max_epochs=2", *own])
+    again = {"data": data, "outputs": tmp_path / "outputs", "only_table": True}
+    (row,) = visionlab.reproduce("002_alexnet_adam", extra=[*TINY, "trainer.max_epochs=1"], **again)
+    assert not row.runs
+
+
+def test_the_record_of_a_trial_holds_what_was_printed_for_it(data, tmp_path):
+    own = [f"data.root={data / 'tiny_imagenet10'}", "trainer.max_epochs=1", *TINY]
+    run = visionlab.train(["experiment=002_alexnet", "optimizer.lr=1e-4", *own], directory=tmp_path / "run")
+    assert run.result["reference"]["test/acc"] == 0.166 and "trials" not in run.result["reference"]
 
 
 def test_the_command_line_takes_names_options_and_overrides_in_any_order(data, tmp_path, capsys):

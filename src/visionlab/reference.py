@@ -14,7 +14,10 @@ from typing import Any
 
 
 def of(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what was printed for the very settings of a config, without the other trials; None where nothing was.
+    """Return what was printed for the trial that a config asks for, without the others; None where nothing was printed.
+
+    Of several trials whose settings all hold the one with the most is taken, and without any the first row. Other
+    overrides are not looked at: an experiment that was changed still stands beside its report.
 
     Args:
         config: The resolved config as plain containers.

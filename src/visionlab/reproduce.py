@@ -18,7 +18,7 @@ from visionlab.errors import ConfigError, UserError, nearest
 from visionlab.reports.reproduction import Row, markdown
 from visionlab.runs import Run
 
-# What a table may gather under one system: its seeds, its shortened runs, other ways to compute the same.
+# What a table may gather under one system: its seeds, its shortened runs, or other ways to compute the same.
 MAY_DIFFER = (
     "seed",
     "trainer.max_epochs",
@@ -71,7 +71,7 @@ def reproduce(
             continue
         if only_table:
             config = compose(overrides)
-            row.runs = _longest(config, Path(outputs))
+            row.runs = _nearest(config, Path(outputs))
             if not row.runs:
                 needed = ", and needs torchvision's ImageNet weights" if config.model.weights == "imagenet" else ""
                 row.missing = f"not run{needed}"
@@ -122,25 +122,35 @@ def _ask(
     return row, own
 
 
-def _longest(config: DictConfig, outputs: Path) -> list[Run]:
-    """Return the completed runs of a config, whatever their seed and precision, that were given the most epochs."""
-    found = []
+def _nearest(config: DictConfig, outputs: Path) -> list[Run]:
+    """Return the completed runs of a config that are nearest to all of it and alike but for their seeds."""
+    alike: dict[tuple[Any, ...], list[Run]] = {}
     for result in sorted(outputs.glob(f"{config.data.name}-{config.model.name}-*/result.json")):
         run = Run(result.parent)
-        if run.status == "completed":
-            asked = config.copy()
-            for key in MAY_DIFFER:
-                if OmegaConf.select(asked, key) is not None:
-                    OmegaConf.update(asked, key, OmegaConf.select(OmegaConf.create(run.config), key))
-            if runs.name(resolved(asked)) == run.dir.name:
-                found.append(run)
-    most = max(map(_length, found), default=None)
-    return [run for run in found if _length(run) == most]
+        if run.status != "completed":
+            continue
+        asked, theirs = config.copy(), OmegaConf.create(run.config)
+        for key in MAY_DIFFER:
+            if OmegaConf.select(asked, key) is not None:
+                OmegaConf.update(asked, key, OmegaConf.select(theirs, key))
+        # A training longer than the report's is not the report's either.
+        more = (
+            asked.trainer.max_epochs > config.trainer.max_epochs
+            or asked.data.train_fraction > config.data.train_fraction
+        )
+        if not more and runs.name(resolved(asked)) == run.dir.name:
+            alike.setdefault(tuple(OmegaConf.select(asked, key) for key in MAY_DIFFER[1:]), []).append(run)
 
+    def nearness(group: list[Run]) -> tuple[Any, ...]:
+        data, trainer = group[0].config["data"], group[0].config["trainer"]
+        return (
+            data["image_size"] == config.data.image_size,
+            trainer["max_epochs"] * data["train_fraction"],
+            trainer["precision"] == config.trainer.precision,
+            len(group),
+        )
 
-def _length(run: Run) -> tuple[int, float]:
-    data = run.config["data"]
-    return data["image_size"], run.config["trainer"]["max_epochs"] * data["train_fraction"]
+    return max(alike.values(), key=nearness, default=[])
 
 
 def _chosen(which: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

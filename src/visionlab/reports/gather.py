@@ -143,10 +143,14 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else settings.written(value)
 
 
+def _differ(entries: list[Entry], key: str) -> bool:
+    return len({settings.written(entry.settings.get(key)) for entry in entries}) > 1
+
+
 def _repetition(entry: Entry, members: list[Entry]) -> list[tuple[str, str]]:
     """What tells a run from the other repetitions of its experiment."""
     keys = [key for key in entry.settings if settings.repeats(key)]
-    found = [key for key in keys if len({settings.written(m.settings.get(key)) for m in members}) > 1]
+    found = [key for key in keys if _differ(members, key)]
     if "seed" in found:  # init_seed follows it unless set
         found = [key for key in found if key != "init_seed"]
     return [(key.rpartition(".")[2], settings.written(entry.settings[key])) for key in found]
@@ -168,7 +172,7 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
         key = settings.experiment(entry.settings) if entry.settings else str(entry.run.dir)
         groups.setdefault(key, []).append(entry)
     titles = {key: _title(members[0]) for key, members in groups.items()}
-    titled = all(titles.values()) and len(set(titles.values())) == len(groups) > 1  # each its own file
+    titled = all(titles.values()) and len(set(titles.values())) > 1  # runs of several files
     obvious = len({(entry.data, entry.model) for entry in entries}) == len(groups)  # the model's name says it all
     for place, (group, members) in enumerate(groups.items()):
         for entry in members:
@@ -178,7 +182,11 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
                 told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
             parts = [entry.data] if several_data else []
             parts += [entry.model or entry.run.dir.name] if several_models or not told else []
-            entry.experiment = titles[group] if titled else " ".join([*parts, *told[:4]])
+            if titled:
+                namesakes = [one for key, title in titles.items() if title == titles[group] for one in groups[key]]
+                parts = [titles[group]]
+                told = [f"{short[key]}={_short(entry.settings[key])}" for key in said if _differ(namesakes, key)]
+            entry.experiment = " ".join([*parts, *told[:4]])
             entry.group, entry.hue = place, colour(place)
             repetition = _repetition(entry, members) if len(members) > 1 else []
             entry.label = " ".join([entry.experiment, *(f"{name} {value}" for name, value in repetition)])

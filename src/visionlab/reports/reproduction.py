@@ -20,7 +20,7 @@ class Row:
         printed: What the report printed, by metric.
         source: Where the report printed it.
         note: What the figures do not say: contradictions in the report, known reasons for a difference.
-        runs: Its completed runs, one a seed.
+        runs: Its completed runs, one a seed and otherwise alike.
         epochs: Epochs of the report's training.
         fraction: Share of the training images that it saw.
         image_size: Side of its images, px.
@@ -66,12 +66,8 @@ class Row:
         """By what its runs were given less than the report's."""
         if not self.runs:
             return []
-        given = self.runs[0].config
-        epochs, fraction, size = (
-            given["trainer"]["max_epochs"],
-            given["data"]["train_fraction"],
-            given["data"]["image_size"],
-        )
+        data, epochs = self.runs[0].config["data"], self.runs[0].config["trainer"]["max_epochs"]
+        fraction, size = data["train_fraction"], data["image_size"]
         return [
             *([f"shortened to {epochs} of {self.epochs} epochs"] if epochs < self.epochs else []),
             *([f"on {fraction:g} of the training images"] if fraction < self.fraction else []),
@@ -137,9 +133,8 @@ def _cells(row: Row) -> list[str]:
     remarks += [f"**{cut}**" for cut in row.cuts]
     if row.runs:
         remarks += row.stand_ins
-        remarks += sorted(
-            {f"computed in {used}" for run in row.runs if (used := run.config["trainer"]["precision"]) != row.precision}
-        )
+        precision = row.runs[0].config["trainer"]["precision"]
+        remarks += [f"computed in {precision}"] if precision != row.precision else []
     remarks += [row.note] if row.note else []
     return [
         row.system,
