@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import visionlab
 from quick import QUICK
 from visionlab.errors import ConfigError, DataError, RunError
+from visionlab.training import build
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -28,6 +30,22 @@ def test_every_test_image_counts_once_whatever_the_batch(quick_run, tmp_path):
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["test/acc"] == found.metrics["acc"]
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 361
+
+
+def test_mirror_images_count_as_in_predict(quick_run):
+    loaded = visionlab.load(quick_run)
+    module = build.data_module(OmegaConf.create(quick_run.config))
+    right, losses = [], []
+    with torch.inference_mode():
+        for batch in module.val_dataloader():
+            images = loaded.preprocess(batch.images)
+            mean = (loaded.network(images).softmax(1) + loaded.network(images.flip(3)).softmax(1)) / 2
+            right.append((mean.argmax(1) == batch.labels).float())
+            losses.append(-mean.gather(1, batch.labels[:, None])[:, 0].log())
+    found = visionlab.evaluate(quick_run, "val", tta=True)
+    assert found.metrics["acc"] == pytest.approx(torch.cat(right).mean().item())
+    assert found.metrics["loss"] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-4)
+    assert found.metrics["loss"] != pytest.approx(quick_run.result["metrics"]["val/loss"], rel=1e-3)
 
 
 def test_the_best_epoch_is_what_is_evaluated(quick_run):

@@ -11,9 +11,17 @@ from visionlab import doors, runs
 from visionlab.config import check, resolved
 from visionlab.errors import ConfigError, DataError
 from visionlab.runs import Run
+from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
     from visionlab.training.evaluation import Evaluation
+
+RULES: dict[str, Number | Choice | Text] = {
+    "split": Choice(("train", "val", "test")),
+    "tta": YES_NO,
+    "batch_size": Number(1, whole=True, or_null=True),
+    "accelerator": Text(or_null=True),
+}
 
 
 def evaluate(
@@ -21,6 +29,7 @@ def evaluate(
     split: Literal["train", "val", "test"] = "test",
     *,
     data: dict[str, Any] | None = None,
+    tta: bool = False,
     accelerator: str | None = None,
     batch_size: int | None = None,
     out: str | Path | None = None,
@@ -31,6 +40,7 @@ def evaluate(
         run: The run or its directory.
         split: Which split of the data.
         data: Keys of the run's data config that are replaced, such as `{"root": "other/photos"}`.
+        tta: Whether to average the probabilities of an image and of its mirror image (left for right).
         accelerator: Where to compute; as the run was trained unless given.
         batch_size: Images a batch; as the run was trained unless given. The sums of a batch depend on its size in the
             last digits.
@@ -40,6 +50,7 @@ def evaluate(
         RunError: No run lies there.
         DataError: The data have other classes than the run, or lack the split.
     """
+    from visionlab.prediction.mirrored import Mirrored
     from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
@@ -64,6 +75,8 @@ def evaluate(
         raise DataError("the data have no test split", where=str(config.data.root), remedy="use split=val")
     classifier = build.classifier(config, module, pretrained=False)
     checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
+    if tta:
+        classifier.network = Mirrored(classifier.network)
     loaders = {
         "train": module.train_eval_dataloader,
         "val": module.val_dataloader,
@@ -84,17 +97,20 @@ def job(config: DictConfig) -> None:
     from rich.table import Table
 
     asked = resolved(config)
-    if asked["split"] not in ("train", "val", "test"):
-        raise ConfigError(f"split={asked['split']} is not possible", where="split", remedy="use train, val or test")
+    for error in violations(asked, RULES):
+        raise error
     run = Run.open(asked.pop("run"))
     found = evaluate(run, **asked)
-    table = Table(title=f"{run.dir.name}, {found.split}, {len(found.rows):,} images", title_justify="left", box=None)
+    mirrored = " with their mirror images" if asked["tta"] else ""
+    console = Console()
+    console.print(f"{run.dir.name}, {found.split}, {len(found.rows):,} images{mirrored}", highlight=False)
+    table = Table(box=None)
     for column in ("", "now", "result.json"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in found.metrics.items():
         recorded = run.result.get("metrics", {}).get(f"{found.split}/{name}")
         table.add_row(f"{found.split}/{name}", f"{value:.6f}", "" if recorded is None else f"{recorded:.6f}")
-    Console().print(table)
+    console.print(table)
 
 
 def main() -> None:

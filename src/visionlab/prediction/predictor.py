@@ -8,6 +8,7 @@ from torch import Tensor
 
 from visionlab.loading import load
 from visionlab.models.gradcam import gradcam
+from visionlab.prediction.mirrored import Mirrored
 from visionlab.runs import Run
 from visionlab.training import devices
 
@@ -31,7 +32,6 @@ class Predictor:
 
     def __init__(self, run: Run, *, accelerator: str | None = None, tta: bool = False) -> None:
         trainer, model = run.config["trainer"], run.config["model"]
-        self.tta = tta
         self.device = _device(accelerator or trainer["accelerator"])
         # The CPU has no half precision worth the name, and what was trained in it can be computed in single.
         halved = self.device.type == "cpu" and trainer["precision"].startswith("16")
@@ -40,16 +40,14 @@ class Predictor:
         self.format = torch.channels_last if model.get("channels_last") else torch.contiguous_format
         self.loaded = load(run, device=self.device)
         self.loaded.network.to(dtype=self.dtype, memory_format=self.format)  # type: ignore[call-overload]
+        self.network = Mirrored(self.loaded.network) if tta else self.loaded.network
 
     @torch.inference_mode()
     def probabilities(self, pixels: Tensor) -> Tensor:
         """Return the probabilities of the classes, float [B, K] on the CPU, of uint8 images [B, 3, H, W]."""
         images = self._prepare(pixels)
         with self._arithmetic():
-            found: Tensor = self.loaded.network(images).float().softmax(1)
-            if self.tta:
-                mirrored = images.flip(3).contiguous(memory_format=self.format)
-                found = (found + self.loaded.network(mirrored).float().softmax(1)) / 2
+            found: Tensor = self.network(images).float().softmax(1)
         return found.cpu()
 
     def heat(self, pixels: Tensor, classes: Tensor) -> Tensor:
