@@ -2,10 +2,12 @@
 
 import copy
 import io
+import math
 
 import pytest
 import torch
 from networks import NAMES
+from torch import nn
 
 from visionlab.errors import DataError
 from visionlab.models.layers import layers
@@ -78,6 +80,18 @@ def test_same_seed_gives_the_same_network_and_its_state_comes_back(build, sketch
     images = torch.randn(2, 3, size, size)
     with torch.no_grad():
         assert torch.equal(first.eval()(images), other.eval()(images))
+
+
+@pytest.mark.parametrize("name", slow_unless(set(NAMES) - set(HEAVY)))
+def test_a_new_network_only_guesses(build, sketch, name):
+    """Logits that are large from the start cost the first epochs: the network unlearns before it learns."""
+    size = smallest(sketch, name)
+    torch.manual_seed(0)
+    network = build(name, image_size=size).train()
+    with torch.no_grad():
+        logits = network(torch.randn(20, 3, size, size))
+    # ResNet-56, as published, is the highest with 3.2
+    assert nn.functional.cross_entropy(logits, torch.arange(20) % 10) < math.log(10) + 1
 
 
 @pytest.mark.parametrize("name", slow_unless(set(NAMES) - set(HEAVY)))
