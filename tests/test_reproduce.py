@@ -126,6 +126,20 @@ def test_a_table_gathers_runs_of_another_precision_and_says_so(data, tmp_path):
     assert "computed in" not in markdown([row], today="1 May")
 
 
+def test_what_a_whole_training_would_take_is_estimated(data, tmp_path):
+    again = {"data": data, "outputs": tmp_path / "outputs"}
+    visionlab.reproduce("002_alexnet", epochs=2, extra=[*TINY, "data.train_fraction=0.5"], **again)
+    rows = visionlab.reproduce("002", only_table=True, extra=TINY, **again)
+    row, trial = rows[:2]
+    (run,) = row.runs
+    assert trial.settings and not trial.runs
+    # 35 epochs for 2, all images for a half of those that are trained, 150 px for 63
+    train, val, seconds = run.result["data"]["train"], run.result["data"]["val"], run.result["seconds"]
+    whole = seconds["fit"] / 60 * 35 / 2 * (3 * 2 * train + val) / (3 * train + val) * 150**2 / 63**2
+    lines = [line for line in markdown(rows, today="1 May").splitlines() if line.startswith("| `002_alexnet` ")]
+    assert f"| {seconds['total'] / 60:,.1f} ({whole:,.0f}) |" in lines[0] and f"|  | ({whole:,.0f}) |" in lines[1]
+
+
 def test_a_training_longer_than_the_reports_is_not_the_reports(data, tmp_path):
     own = [*TINY, f"data.root={data / 'tiny_imagenet10'}", f"outputs={tmp_path / 'outputs'}"]
     visionlab.train(["experiment=002_alexnet_adam", "trainer.max_epochs=2", *own])

@@ -81,6 +81,21 @@ class Row:
         images = self.runs[0].result["data"]["test" if self.metric.startswith("test/") else "val"]
         return math.sqrt(share * (1 - share) / images * (1 + 1 / len(self.values)))
 
+    def whole(self, run: Run) -> float:
+        """Estimate the minutes of its whole training by the pace of a run that was given less, or of a sibling's.
+
+        A training image counts as three of validation, for its way forward, back, and to the weights.
+        """
+        data, counts, fit = run.config["data"], run.result["data"], run.result["seconds"]["fit"]
+        images = 3 * counts["train"] * self.fraction / data["train_fraction"] + counts["val"]
+        more = images / (3 * counts["train"] + counts["val"]) * _pixels(self.image_size) / _pixels(data["image_size"])
+        return float(fit / run.result["epochs"] * self.epochs * more / 60)
+
+
+def _pixels(size: Any) -> int:
+    """Count the pixels of an image of a side or of (height, width)."""
+    return math.prod(size) if isinstance(size, Sequence) else size**2
+
 
 def markdown(rows: Sequence[Row], *, today: str, remark: str = "") -> str:
     """Return the page in Markdown: a table for each report, and what holds for all of them.
@@ -101,12 +116,13 @@ def markdown(rows: Sequence[Row], *, today: str, remark: str = "") -> str:
         "  number of images alone: the printed figure is one run, whose seed adds to it. Below 2 is within the noise.",
         "- A row whose training was shortened, or that stands on other images or weights, is not the report's: it has",
         "  no difference, and shows that the system runs.",
-        "- *time* is of one run, in minutes. The command of a row is `python -m visionlab.train` and its last column.",
+        "- *time* is of one run, in minutes; in brackets the report's whole training, estimated from the pace of what",
+        "  was run, by epochs, images and pixels. A row's command is `python -m visionlab.train` and its last column.",
     ]
     for report in sorted({row.experiment[:3] for row in rows}):
         head = ["system", "metric", "printed", "ours", "n", "difference", "time", "remarks", "overrides"]
         lines += ["", f"## Report {report}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        lines += [f"| {' | '.join(_cells(row))} |" for row in rows if row.experiment.startswith(report)]
+        lines += [f"| {' | '.join(_cells(row, rows))} |" for row in rows if row.experiment.startswith(report)]
     return "\n".join([*lines, ""])
 
 
@@ -119,14 +135,23 @@ def _machine(rows: Sequence[Row]) -> str:
     return "; ".join(sorted(found)) or "nothing has been run"
 
 
-def _cells(row: Row) -> list[str]:
+def _minutes(row: Row, rows: Sequence[Row]) -> str:
+    """Return what a run took and, where that was less than the report's or nothing, what all of it would."""
+    took = [run.result["seconds"]["total"] / 60 for run in row.runs]
+    if took and not row.cuts:
+        return f"{statistics.mean(took):,.1f}"
+    paces = row.runs or [run for other in rows if other.experiment == row.experiment for run in other.runs]
+    whole = f"({row.whole(paces[0]):,.0f})" if paces else ""
+    return " ".join([*([f"{statistics.mean(took):,.1f}"] if took else []), *([whole] if whole else [])])
+
+
+def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
     printed, values = row.printed.get(row.metric), row.values
-    ours = difference = minutes = ""
+    ours = difference = ""
     if values:
         mean = statistics.mean(values)
         spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
         ours = f"{mean:.3f}{spread}"
-        minutes = f"{statistics.mean(run.result['seconds']['total'] for run in row.runs) / 60:,.1f}"
         if printed is not None and not row.cuts and not row.stand_ins:
             difference = f"{mean - printed:+.3f} ({abs(mean - printed) / row.error:.1f})"
     remarks = [row.missing] if row.missing else []
@@ -143,7 +168,7 @@ def _cells(row: Row) -> list[str]:
         ours,
         str(len(values) or ""),
         difference,
-        minutes,
+        _minutes(row, rows),
         "; ".join(remarks),
         f"`{row.command.removeprefix('python -m visionlab.train ')}`",
     ]
