@@ -177,15 +177,15 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
     for place, (group, members) in enumerate(groups.items()):
         for entry in members:
             said = [key for key in columns if key in entry.settings and not obvious]
-            told = [f"{short[key]}={_short(entry.settings[key])}" for key in said]
-            if entry.overrides and (len(told) > 3 or not entry.settings):
-                told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
-            parts = [entry.data] if several_data else []
-            parts += [entry.model or entry.run.dir.name] if several_models or not told else []
             if titled:
                 namesakes = [one for key, title in titles.items() if title == titles[group] for one in groups[key]]
-                parts = [titles[group]]
-                told = [f"{short[key]}={_short(entry.settings[key])}" for key in said if _differ(namesakes, key)]
+                said = [key for key in said if _differ(namesakes, key)]
+            told = [f"{short[key]}={_short(entry.settings[key])}" for key in said]
+            if not titled and entry.overrides and (len(told) > 3 or not entry.settings):
+                told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
+            parts = [titles[group]] if titled else [entry.data] * several_data
+            if not titled and (several_models or not told):
+                parts.append(entry.model or entry.run.dir.name)
             entry.experiment = " ".join([*parts, *told[:4]])
             entry.group, entry.hue = place, colour(place)
             repetition = _repetition(entry, members) if len(members) > 1 else []
