@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from visionlab.runs import Run
+
 
 def test_every_combination_is_trained_once_and_the_winner_alone_is_tested(sweeping, capsys):
     assert sweeping.command("optimizer.lr=1e-3,1e-2", "data.batch_size=128,256") == 0
@@ -103,3 +105,12 @@ def test_a_value_on_the_command_line_replaces_those_of_the_file(sweeping, tmp_pa
     assert grid == {
         "optimizer.lr": [0.01], "optimizer.momentum": [0.9, 0.5], "scheduler.gamma": [0.1, 0.01], "seed": [1, 2]
     }  # fmt: skip
+
+
+def test_a_run_that_is_not_completed_is_continued_whatever_metrics_it_has(sweeping):
+    arguments = ("optimizer.lr=1e-3,1e-2",)
+    assert sweeping.command(*arguments) == 0
+    directory = sweeping.outputs / sorted(sweeping.runs)[0]
+    Run(directory).update(status="interrupted")
+    assert sweeping.command(*arguments) == 0
+    assert set(sweeping.statuses()) == {"completed"}

@@ -19,6 +19,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from visionlab import train
 from visionlab.errors import CheckpointUnwritable
 from visionlab.runs import Run
+from visionlab.training import fit
+from visionlab.training.interruption import Interrupted
 
 # What has a state that a resume could lose: dropout, BatchNorm, accumulation, clipping, a schedule, early stopping.
 RUN = [
@@ -208,3 +210,12 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number,
         == 0
     )
     assert [row["epoch"] for row in Run(tmp_path / "run").metrics] == list(range(done + 1))
+
+
+def test_a_signal_that_comes_with_the_result_does_not_take_it_back(tmp_path, monkeypatch):
+    write = fit.outcome.write
+    monkeypatch.setattr(fit.outcome, "write", lambda *given: (write(*given), os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        train([*RUN, "trainer.max_epochs=1"], directory=tmp_path / "run")
+    assert Run(tmp_path / "run").status == "completed"
+    assert (tmp_path / "run" / "report.html").exists()

@@ -161,7 +161,8 @@ class Engine:
         status = run.status
         if status == "completed" or (status == "pruned" and wanted.trial.takes_pruned):
             return True
-        if status != "failed" and self._values(wanted.trial, run) is not None:
+        paused = "pause_after" in wanted.trial.job  # not metrics alone: a run that is not completed may have some
+        if paused and status != "failed" and self._values(wanted.trial, run) is not None:
             return True  # paused before, after as many epochs or more
         failed = status == "failed" or (
             status is None and self.record.entries.get(wanted.name, {}).get("status") == "failed"

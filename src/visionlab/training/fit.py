@@ -94,12 +94,12 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             evaluated=splits,
             images_per_second=_median([row["images_per_second"] for row in rows]),
         )
-    # The result stands, whatever becomes of its page.
-    checkpoint_io.forget_previous(run.checkpoint("last").parent)
-    run_page.write(run.dir)
-    tensorboard.finish(trainer.loggers, run, plain, config.monitor)
-    if plain["logger"] and plain["logger"].get("graph"):
-        tensorboard.add_graph(trainer.loggers, classifier.network, data.image_size)
+        # The result stands, whatever becomes of its page; a signal that came meanwhile is answered at the end.
+        checkpoint_io.forget_previous(run.checkpoint("last").parent)
+        run_page.write(run.dir)
+        tensorboard.finish(trainer.loggers, run, plain, config.monitor)
+        if plain["logger"] and plain["logger"].get("graph"):
+            tensorboard.add_graph(trainer.loggers, classifier.network, data.image_size)
 
 
 def test(config: DictConfig, run: Run) -> None:
@@ -199,11 +199,13 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
     began = time.perf_counter()
 
     def record(status: runs.Status, error: BaseException) -> None:
-        if not recorded:
+        if not recorded or run.status == "completed":
             return
         seconds = run.result["seconds"]
         so_far = seconds.get("before", 0.0) + time.perf_counter() - began
         run.update(status=status, error=str(error) or type(error).__name__, seconds=seconds | {"so_far": so_far})
+        if status == "failed" and not isinstance(error, UserError):
+            run.update(traceback=traceback.format_exc())
         if run.metrics:
             run_page.write(run.dir)  # what it learnt until then
 
@@ -214,10 +216,7 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         raise
     except Exception as error:
         # A sweep prunes a hopeless trial, or pauses it; a full disk only interrupts.
-        status: runs.Status = getattr(error, "run_status", "failed")
-        record(status, error)
-        if recorded and status == "failed" and not isinstance(error, UserError):
-            run.update(traceback=traceback.format_exc())
+        record(getattr(error, "run_status", "failed"), error)
         raise
 
 
