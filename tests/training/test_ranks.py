@@ -1,5 +1,6 @@
 """Two devices: one run directory, one config, every image once, and the figures of one device."""
 
+import atexit
 import json
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from lightning import Callback
 
 import visionlab
@@ -26,7 +28,7 @@ WITNESS = [f"+callbacks.witness._target_={Path(__file__).stem}.Witness", "+callb
 
 
 class Witness(Callback):
-    """Writes down, for each rank of each run, what it really trained with."""
+    """Writes down, for each rank of each run, what it really trained with, and whether it leaves its group at exit."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -36,6 +38,7 @@ class Witness(Callback):
         place = self.folder / f"{seen['lr']:g}-{seen['rank']}.json"
         assert not place.exists(), "this rank has trained this config before"
         place.write_text(json.dumps(seen))
+        atexit.register(lambda: place.write_text(json.dumps(seen | {"left": not torch.distributed.is_initialized()})))
 
 
 def door(*arguments: str, launcher: tuple[str, ...] = ("-m", "visionlab.train")) -> None:
@@ -56,6 +59,7 @@ def test_two_devices_give_the_figures_of_one(tmp_path, witness):
     seen, folder = witness
     door(*RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}")
     assert sorted(path.name for path in folder.iterdir()) == ["0.05-0.json", "0.05-1.json"]
+    assert all(json.loads(path.read_text())["left"] for path in folder.iterdir())
     one = visionlab.train(RUN, directory=tmp_path / "one")
     two = Run(tmp_path / "two")
     assert two.status == "completed"
@@ -104,6 +108,7 @@ def test_two_machines_share_a_run(tmp_path, witness):
     ]
     assert [agent.wait(300) for agent in both] == [0, 0]
     assert sorted(path.name for path in folder.iterdir()) == ["0.05-0.json", "0.05-1.json"]
+    assert all(json.loads(path.read_text())["left"] for path in folder.iterdir())
     one, two = visionlab.train(RUN, directory=tmp_path / "one"), Run(tmp_path / "two")
     assert two.status == "completed"
     assert two.result["metrics"] == pytest.approx(one.result["metrics"], abs=2e-5)

@@ -21,7 +21,7 @@ from visionlab.errors import UserError
 from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
 from visionlab.runs import Run
-from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome, tensorboard
+from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome, ranks, tensorboard
 from visionlab.training.checkpoints import Checkpoints
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.interruption import Interrupted, Interruption
@@ -70,6 +70,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
         splits = ["val", "test"] if plain["test"] and data.has_test else ["val"]
         evaluations = [_evaluate(trainer, classifier, data, split) for split in splits]
+        ranks.leave_at_exit()
         if not trainer.is_global_zero:
             return
         outcome.write(run, evaluations, data)

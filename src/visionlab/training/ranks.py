@@ -7,6 +7,7 @@ torchrun, on a config that lies in a file; what has been decided (from which che
 A rank that somebody else started (torchrun, srun) is welcome too: rank 0 decides, and the others wait for its word.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -111,6 +112,24 @@ def follow(run: Run, config: DictConfig, overrides: list[str]) -> Run:
 
         fit(config, run, overrides, word["resume_from"])
     return run
+
+
+def leave_at_exit() -> None:
+    """Leave the process group when this process ends well; Lightning does so for NCCL only.
+
+    Gloo's threads, where they outlive the interpreter, abort the process now and then (pytorch/pytorch#179291), and the
+    other ranks wait for it. Not at once: the process may train again in the same group. Not after an error: the thread
+    of a collective that waits for a dead rank never ends.
+    """
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _word(run: Run) -> Path:
