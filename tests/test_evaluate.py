@@ -1,6 +1,7 @@
 """evaluate and load reproduce what a run recorded, figure for figure."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -65,6 +66,16 @@ def test_load_predicts_what_the_run_predicted(quick_run):
     rows = torch.as_tensor(data.splits.test)
     recorded = [row["predicted"] for row in quick_run.predictions if row["split"] == "test"]
     assert model.predict(data.pixels(rows)) == recorded
+
+
+def test_a_fine_tuned_run_needs_its_first_weights_no_more(quick_run, tmp_path):
+    source = shutil.copytree(quick_run.dir, tmp_path / "source")
+    asked = [*QUICK, f"model.weights={source}", "test=false", "seed=1", f"outputs={tmp_path}"]
+    run = visionlab.train(asked)
+    shutil.rmtree(source)
+    found = visionlab.evaluate(run, "val")
+    assert found.metrics["acc"] == pytest.approx(run.result["metrics"]["val/acc"])
+    assert "test/acc" in visionlab.train([*asked, "test=true"]).result["metrics"]
 
 
 def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):

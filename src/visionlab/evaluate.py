@@ -54,16 +54,17 @@ def evaluate(
     from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
-    config = OmegaConf.create(run.config)
+    config = build.for_evaluation(OmegaConf.create(run.config), run)
     OmegaConf.set_struct(config, True)
     try:
         config.data.update(data or {})
     except Exception as error:
         raise ConfigError(f"the run's data have no such key: {error}", where="data") from error
-    config.trainer.update({"devices": 1, "strategy": "auto"} | ({"accelerator": accelerator} if accelerator else {}))
+    config.trainer.accelerator = accelerator or config.trainer.accelerator
     config.data.batch_size = batch_size or config.data.batch_size
-    check(resolved(config))
-    devices.check(run.config["trainer"] | {"accelerator": config.trainer.accelerator, "devices": 1})
+    plain = resolved(config)
+    check(plain)
+    devices.check(plain["trainer"])
     module = build.data_module(config)
     if module.classes != run.result["data"]["classes"]:
         raise DataError(

@@ -184,7 +184,7 @@ def _pixels(loaded: "Loaded", source: str | Path | None) -> "tuple[Tensor, str]"
         from visionlab.training import build
 
         try:
-            data = build.data_module(OmegaConf.create(loaded.run.config))
+            data = build.data_module(build.for_evaluation(OmegaConf.create(loaded.run.config), loaded.run))
         except DataError as error:
             raise DataError(
                 f"there are no images to verify with: {error.what}",

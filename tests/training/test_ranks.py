@@ -76,11 +76,22 @@ def test_a_multirun_trains_one_config_on_all_ranks(tmp_path, witness):
     seen, folder = witness
     outputs = f"outputs={tmp_path / 'outputs'}"
     door(*RUN, *TWO, *seen, outputs, "optimizer.lr=0.1")
-    door("-m", *RUN, *TWO, *seen, outputs, "optimizer.lr=0.1,0.2", "sweep.test=none")
+    door("-m", *RUN, *TWO, *seen, outputs, "optimizer.lr=0.1,0.2")
     assert sorted(path.name for path in folder.iterdir()) == ["0.1-0.json", "0.1-1.json", "0.2-0.json", "0.2-1.json"]
     assert all(json.loads(p.read_text())["lr"] == float(p.name.split("-")[0]) for p in folder.iterdir())
     found = [path for path in (tmp_path / "outputs").iterdir() if path.name.startswith("synthetic-")]
     assert len(found) == 2 and all(Run(path).status == "completed" for path in found)
+
+
+def test_a_run_of_two_devices_gets_its_test_when_asked(tmp_path, witness):
+    """As the winner of a sweep does. Ranks that Lightning starts for it would wait for the lock of the first."""
+    seen, _ = witness
+    here = [*RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}"]
+    door(*here, "test=false")
+    door(*here)
+    recorded = Run(tmp_path / "two").result
+    assert recorded["evaluated"] == ["val", "test"]
+    assert recorded["metrics"]["test/acc"] == pytest.approx(visionlab.evaluate(tmp_path / "two").metrics["acc"])
 
 
 def test_ranks_that_torchrun_started_share_a_run(tmp_path, witness):

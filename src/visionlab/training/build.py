@@ -24,6 +24,19 @@ from visionlab.training.supply import supply, take
 STEM_IMAGES = 5000
 
 
+def for_evaluation(config: DictConfig, run: Run) -> DictConfig:
+    """Return the config of a completed run as an evaluation needs it, whatever the run was trained on.
+
+    On one device: further ranks would each ask for the run anew, and wait for the lock of the first. Without the
+    weights that the run began with, which may be gone since: what they asked of its images is in its result.
+    """
+    config, data = config.copy(), run.result["data"]
+    config.trainer.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})
+    config.data.update({key: data[key] for key in ("image_size", "mean", "std")})
+    config.model.weights = None
+    return config
+
+
 def data_module(config: DictConfig) -> ImageDataModule:
     """Build and set up the data module of a run.
 

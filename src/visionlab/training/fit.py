@@ -104,9 +104,12 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
 
 
 def test(config: DictConfig, run: Run) -> None:
-    """Evaluate the test split of a completed run that was trained without it, and add it to the result."""
-    plain = resolved(config)
-    devices.check(plain["trainer"])
+    """Evaluate the test split of a completed run that was trained without it, and add it to the result.
+
+    On one device, also where the run was trained on several: their ranks are gone.
+    """
+    config = build.for_evaluation(config, run)
+    devices.check(resolved(config)["trainer"])
     data = build.data_module(config)
     if not data.has_test:
         return
