@@ -6,6 +6,7 @@ import multiprocessing
 import time
 
 import pytest
+from PIL import Image
 
 import visionlab
 from quick import QUICK
@@ -88,6 +89,33 @@ def test_asked_again_it_answers_from_memory_and_says_how_to_train_again(quick_ru
     assert (quick_run.dir / "checkpoints/best.ckpt").stat().st_mtime_ns == before
     said = capsys.readouterr().out
     assert "Remembered from" in said and "force=true" in said
+
+
+def test_a_set_without_a_test_split_is_remembered_and_its_new_photographs_are_told(tmp_path, capsys):
+    def photograph(kind, number):
+        path = tmp_path / "photos" / kind / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (40 * (kind == "cat"), 9 * number, 100)).save(path)
+
+    for number in range(8):
+        photograph("cat", number)
+        photograph("dog", number)
+    asked = [
+        *QUICK, "data=folder", f"data.root={tmp_path / 'photos'}", "data.image_size=8", f"outputs={tmp_path}",
+        "data.batch_size=4",
+    ]  # fmt: skip
+    visionlab.train(asked)
+    capsys.readouterr()
+    visionlab.train(asked)
+    said = capsys.readouterr().out
+    assert "Remembered from" in said and "since then" not in said
+    photograph("dog", 8)
+    visionlab.train(asked)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Remembered from" in said and "since then: the images have changed: 17 files, were 16" in said
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    visionlab.train(asked)
+    assert "since then" not in capsys.readouterr().out
 
 
 def test_force_trains_again_and_gives_the_same(quick_run, tmp_path):

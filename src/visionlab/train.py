@@ -52,7 +52,9 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     plain = resolved(asked)
     if plain["force"]:
         run.clear()
-    if run.status == "completed" and ("test" in run.result["evaluated"] or not plain["test"]):
+    complete = run.status == "completed"
+    untested = complete and plain["test"] and run.result["data"]["test"] and "test" not in run.result["evaluated"]
+    if complete and not untested:
         from visionlab.reports import run_page
         from visionlab.training import environment
 
@@ -63,7 +65,7 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
         return run
     from visionlab.training.fit import fit, test
 
-    if run.status == "completed":
+    if untested:
         ranks.announce(run, None, answered=True)
         test(asked, run)
         closing.finished(run)

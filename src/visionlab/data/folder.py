@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from visionlab.data.files import class_folders
 from visionlab.data.index import Index
-from visionlab.data.listing import listed
+from visionlab.data.listing import find
 from visionlab.data.module import ImageDataModule
 
 
@@ -23,4 +22,8 @@ class Folder(ImageDataModule):
 
     def find(self) -> Index:
         """Return the images of the class folders or of the list."""
-        return class_folders(self.root) if self.csv is None else listed(self.root, self.root / self.csv)
+        return find(self.root, self.csv)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a result records about the data; `listing` tells a later run whether files have changed."""
+        return super().summary() | {"listing": self.index.listing()}

@@ -1,14 +1,23 @@
-"""Reads a data set from a table of image paths and labels."""
+"""Lists the images of a person: in class folders, or in a table of image paths and labels."""
 
 import csv
 import io
 from pathlib import Path
 
-from visionlab.data.files import build, require_folder, stamped
+from visionlab.data.files import build, class_folders, require_folder, stamped
 from visionlab.data.index import Index, Split, printable
 from visionlab.errors import DataError, nearest
 
 SPLITS = {"": Split.FREE, "train": Split.TRAIN, "val": Split.VAL, "test": Split.TEST}
+
+
+def find(root: Path, table: str | Path | None) -> Index:
+    """Index the images of the class folders of `root`, or of a CSV file relative to it.
+
+    Raises:
+        DataError: As `class_folders` and `listed` say.
+    """
+    return class_folders(root) if table is None else listed(root, root / table)
 
 
 def listed(root: Path, table: Path) -> Index:

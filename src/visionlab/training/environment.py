@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from visionlab.errors import UserError
 from visionlab.runs import Run
 
 PACKAGES = ("visionlab", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "hydra-core")
@@ -50,7 +51,8 @@ def source() -> dict[str, str | None]:
 def changes(run: Run) -> list[str]:
     """Return, as sentences, what a completed run was recorded with that is different now.
 
-    Cheap, since it is asked whenever a run answers from memory: it imports no torch and reads no image.
+    Cheap, since it is asked whenever a run answers from memory: it imports no torch and reads no image; a person's own
+    folder it lists.
     """
     then = run.result.get("environment", {})
     found = []
@@ -61,4 +63,20 @@ def changes(run: Run) -> list[str]:
     now_source = source()
     if then.get("commit") and (then["commit"], then.get("uncommitted")) != tuple(now_source.values()):
         found.append("the source of visionlab has changed")
+    listed = run.result.get("data", {}).get("listing")
+    listing = _listing(run) if listed else None
+    if listing and listing != listed:
+        more = f": {listing['files']:,} files, were {listed['files']:,}" if listing["files"] != listed["files"] else ""
+        found.append(f"the images have changed{more}")
     return found
+
+
+def _listing(run: Run) -> dict[str, int | str] | None:
+    """List the images of a run anew; None where they are not to be found any more."""
+    from visionlab.data.listing import find
+
+    data = run.config["data"]
+    try:
+        return find(Path(data["root"]).expanduser(), data["csv"]).listing()
+    except UserError:
+        return None
