@@ -4,6 +4,7 @@ import pytest
 import torch
 from sklearn import metrics
 
+from visionlab.training.losses import WeightedCrossEntropy
 from visionlab.training.tally import Tally
 
 
@@ -40,6 +41,19 @@ def test_padding_counts_nowhere(predictions):
     plain.update(loss, logits, labels)
     padded.update(loss, torch.cat([logits, logits[:9]]), torch.cat([labels, torch.full((9,), -1)]))
     assert {k: v.item() for k, v in plain.compute().items()} == {k: v.item() for k, v in padded.compute().items()}
+
+
+@pytest.mark.parametrize("order", ["mixed", "by class"])
+def test_a_weighted_loss_does_not_depend_on_which_images_share_a_batch(predictions, order):
+    """Evaluation goes class by class: in a batch of one class the weight of its mean cancels."""
+    logits, labels = predictions
+    loss = WeightedCrossEntropy(class_counts=torch.bincount(labels, minlength=7) ** 2)
+    tally = Tally(7, class_weight=loss.weight)
+    rows = labels.argsort() if order == "by class" else torch.arange(103)
+    for part in rows.split(5):
+        tally.update(loss(logits[part], labels[part]), logits[part], labels[part])
+    assert tally.compute()["loss"].item() == pytest.approx(loss(logits, labels).item(), rel=1e-5)
+    assert "class_weight" not in tally.state_dict()
 
 
 def test_sums_survive_a_checkpoint(predictions):

@@ -75,7 +75,9 @@ class ImageClassifier(LightningModule):
         if compile:
             self.network.compile()  # in place: the names of its weights stay
         k = 5 if num_classes > 5 else 0
-        self.train_tally, self.tally = Tally(num_classes), Tally(num_classes, k=k)
+        by_class: Tensor | None = getattr(self.loss, "weight", None)  # as torch's losses call it
+        self.train_tally = Tally(num_classes, class_weight=by_class)
+        self.tally = Tally(num_classes, k=k, class_weight=by_class)
         # What visionlab.training.build did to the network: weights that were loaded, layers that are trained.
         self.rate = 0.0
         self.loaded: Any = None
