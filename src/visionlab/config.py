@@ -65,12 +65,14 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Check the types and ranges of a resolved config, and every `_target_` against its arguments.
+    """Check the types and ranges of a resolved config, what goes together, and every `_target_` against its arguments.
 
     Raises:
         ConfigError: What is wrong with the first key that is.
     """
     for error in schema.violations(config):
+        raise error
+    for error in schema.contradictions(config):
         raise error
     _check_targets(config, "")
 

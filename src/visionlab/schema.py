@@ -75,10 +75,14 @@ SEED = Number(0, 2**32 - 1, whole=True)
 COUNT = Number(1, whole=True)
 FRACTION = Number(0, 1, open_low=True, open_high=True, or_null=True)
 
+MONITOR = Choice(
+    ("val/acc", "val/loss", "val/f1", "val/balanced_acc", "val/top5", "train/acc", "train/loss")
+)  # columns of metrics.csv
+
 RULES: dict[str, Number | Choice | Text] = {
     "seed": SEED,
     "init_seed": SEED,
-    "monitor": Text(),
+    "monitor": MONITOR,
     "mode": Choice(("max", "min")),
     "test": YES_NO,
     "force": YES_NO,
@@ -113,7 +117,9 @@ RULES: dict[str, Number | Choice | Text] = {
     "scheduler.gamma": Number(0, open_low=True),
     "scheduler.step_size": COUNT,
     "loss.label_smoothing": Number(0, 1),
+    "callbacks.early_stopping.monitor": MONITOR,
     "callbacks.early_stopping.patience": Number(1, whole=True, or_null=True),
+    "callbacks.rollback.monitor": MONITOR,
     "callbacks.rollback.patience": Number(1, whole=True, or_null=True),
     "callbacks.rollback.lr_factor": Number(0, 1, open_low=True),
     "callbacks.ema.decay": Number(0, 1, open_low=True, open_high=True, or_null=True),
@@ -127,7 +133,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "trainer.max_steps": Number(-1, whole=True),
     "trainer.gradient_clip_val": Number(0, or_null=True, open_low=True),
     "trainer.accumulate_grad_batches": COUNT,
-    "trainer.precision": Choice(("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")),
+    "trainer.precision": Choice(("32-true", "bf16-mixed", "16-mixed")),
 }
 
 
@@ -142,6 +148,36 @@ def violations(config: Mapping[str, Any], rules: Mapping[str, Number | Choice | 
             node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
         if node is not _ABSENT and not rule.admits(node):
             yield ConfigError(f"{key}={node} is not possible", where=key, remedy=f"give {rule}")
+
+
+def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """Yield an error for each pair of settings of a resolved run config that cannot go together."""
+    callbacks = config.get("callbacks") or {}
+    for key in ("", "callbacks.early_stopping.", "callbacks.rollback."):
+        node = callbacks.get(key.split(".")[1]) or {} if key else config
+        monitor, mode = node.get("monitor"), node.get("mode")
+        if monitor and mode and (mode == "min") != str(monitor).endswith("/loss"):
+            right = "min" if mode == "max" else "max"
+            yield ConfigError(
+                f"{key}monitor={monitor} with {key}mode={mode} would keep the worst epoch",
+                where=f"{key}mode",
+                remedy=f"give {key}mode={right}",
+            )
+    averages = {key: (callbacks.get(key) or {}).get(value) for key, value in (("ema", "decay"), ("swa", "start"))}
+    if None not in averages.values():
+        yield ConfigError(
+            "callbacks.ema and callbacks.swa would each put their own average in place of the weights",
+            where="callbacks",
+            remedy="give one of callbacks.ema.decay and callbacks.swa.start",
+        )
+    trainer, optimizer = config.get("trainer") or {}, config.get("optimizer") or {}
+    mixed = str(trainer.get("precision")).endswith("-mixed")
+    if optimizer.get("fused") is True and trainer.get("gradient_clip_val") and mixed:
+        yield ConfigError(
+            "a fused optimizer scales mixed-precision gradients back itself, after they would have been clipped",
+            where="optimizer.fused",
+            remedy="give optimizer.fused=false, or leave out trainer.gradient_clip_val",
+        )
 
 
 _ABSENT = object()

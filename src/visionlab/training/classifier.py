@@ -96,7 +96,7 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer over the parameters that are trained, and its schedulers."""
-        optimizer = optimizers.build(self.optimizer_config, self.network)
+        optimizer = optimizers.build(self.optimizer_config, self.network, fusible=self._fusible())
         per_epoch = -(-self._batches() // self.trainer.accumulate_grad_batches)
         epochs = self.trainer.max_epochs or 1
         steps = per_epoch * epochs
@@ -110,6 +110,10 @@ class ImageClassifier(LightningModule):
             mode=self.mode,
         )
         return [optimizer], plans
+
+    def _fusible(self) -> bool:
+        """Whether the optimizer may be fused: not where Lightning clips gradients that have first to be scaled back."""
+        return not (self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed"))
 
     def _batches(self) -> int:
         """Count the batches of an epoch, each device's.

@@ -11,15 +11,16 @@ from visionlab.models.layers import layers
 from visionlab.training.supply import Factory, check, take
 
 
-def build(config: Factory | Mapping[str, Any], network: nn.Module) -> torch.optim.Optimizer:
+def build(config: Factory | Mapping[str, Any], network: nn.Module, *, fusible: bool = True) -> torch.optim.Optimizer:
     """Build the optimizer of a config for all parameters of a network, frozen ones included.
 
     A frozen parameter has no gradient, so the optimizer leaves it alone; it is there for the day it is unfrozen.
 
     Args:
         config: Node of `conf/optimizer/`: torch's arguments and `layer_decay`, `decay_biases_and_norms`, `fused` (auto:
-            on CUDA). The network must be on its device already.
+            on CUDA, if `fusible`). The network must be on its device already.
         network: The network.
+        fusible: Whether nothing stands against a fused kernel.
 
     Raises:
         ConfigError: An argument does not exist or is out of range.
@@ -37,7 +38,7 @@ def build(config: Factory | Mapping[str, Any], network: nn.Module) -> torch.opti
     extra = {}
     if ours["fused"] is not None:  # optimizers without a fused kernel have no such key in their config
         on_cuda = all(parameter.device.type == "cuda" for parameter in network.parameters())
-        extra["fused"] = on_cuda if ours["fused"] == "auto" else ours["fused"]
+        extra["fused"] = on_cuda and fusible if ours["fused"] == "auto" else ours["fused"]
     try:
         optimizer: torch.optim.Optimizer = factory(groups, **extra)
     except (ValueError, TypeError, RuntimeError) as error:
