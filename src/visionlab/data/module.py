@@ -124,6 +124,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.batch_size, self.sampler, self.on_bad_image = batch_size, sampler, on_bad_image
         self.cache_dir, self.download, self.workers = cache_dir, download, workers
         self.augment, self.expand, self.seed = augment, expand, seed
+        self.sampled = False  # whether only the first batches of validation or test will be taken
         self._ready = False
 
     @abstractmethod
@@ -234,11 +235,15 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> Loader:
         """Return the validation images in order."""
-        return self._loader(self.splits.val)
+        return self._loader(self._in_order(self.splits.val))
 
     def test_dataloader(self) -> Loader:
         """Return the test images in order."""
-        return self._loader(self.splits.test)
+        return self._loader(self._in_order(self.splits.test))
+
+    def _in_order(self, rows: IntArray) -> IntArray:
+        """Return rows by name, so class by class; mixed, the same each time, where only the first ones will be taken."""
+        return np.random.default_rng(self.plan.seed).permutation(rows) if self.sampled else rows
 
     def _loader(self, rows: IntArray, sampler: Literal["shuffle", "balanced", "sequential"] = "sequential") -> Loader:
         trainer = self.trainer

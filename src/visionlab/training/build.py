@@ -12,6 +12,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab.data.module import ImageDataModule
+from visionlab.errors import ConfigError
 from visionlab.models import freezing, weights
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
@@ -49,6 +50,8 @@ def data_module(config: DictConfig) -> ImageDataModule:
     data: ImageDataModule = instantiate(
         config.data, _partial_=True, _convert_="all"
     )(augment=augment, seed=config.seed, expects=expects)  # fmt: skip
+    limits = [config.get("trainer", {}).get(f"limit_{split}_batches", 1.0) for split in ("val", "test")]
+    data.sampled = any(isinstance(limit, int) or limit < 1 for limit in limits)  # int 1 is one batch, 1.0 all
     data.prepare_data()
     data.setup()
     return data
@@ -64,8 +67,12 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
             the training images; not where a checkpoint follows.
 
     Raises:
+        ConfigError: The monitor does not exist for so few classes.
         WeightsError: The weights are missing or do not fit.
     """
+    if config.monitor == "val/top5" and data.num_classes <= 5:
+        what = f"there is no top-5 accuracy of {data.num_classes} classes"
+        raise ConfigError(what, where="monitor", remedy="give monitor=val/acc")
     build = instantiate(config.model, _partial_=True, _convert_="all")
     made: ImageClassifier = build(
         loss=instantiate(config.loss, _convert_="all"),
@@ -111,7 +118,9 @@ def trainer(
     for message in (".*LeafSpec.*", ".*sync_dist=True.*", ".*srun.*command is available.*"):
         warnings.filterwarnings("ignore", message=message)
     build = instantiate(config.trainer, _partial_=True, _convert_="all")
+    limit = config.trainer.max_time
     made: Trainer = build(
+        max_time={"seconds": limit} if isinstance(limit, int | float) else limit,
         callbacks=list(callbacks),
         logger=list(loggers),
         plugins=[AsyncCheckpointIO(WholeCheckpointIO())],

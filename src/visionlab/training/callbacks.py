@@ -12,8 +12,9 @@ def early_stopping(*, patience: int | None, min_delta: float, monitor: str, mode
     """End training when the monitor has not improved for `patience` epochs; the best epoch is what is evaluated."""
     if patience is None:
         return None
-    # A NaN monitor is no reason to stop quietly here: the guard says where it began.
-    return EarlyStopping(monitor, patience=patience, min_delta=min_delta, mode=mode, check_finite=False)
+    # A NaN monitor is no reason to stop quietly here: the guard says where it began. Not strict: an epoch need not be
+    # validated (trainer.check_val_every_n_epoch).
+    return EarlyStopping(monitor, patience=patience, min_delta=min_delta, mode=mode, check_finite=False, strict=False)
 
 
 def rollback(*, patience: int | None, lr_factor: float, monitor: str, mode: str) -> Callback | None:

@@ -146,6 +146,11 @@ class ImageClassifier(LightningModule):
         self.train_tally.update(loss, logits.detach(), batch.labels)
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """End with a validation also where `max_steps` ends the training within an epoch; Lightning leaves it out."""
+        if self.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True
+
     def on_train_epoch_end(self) -> None:
         """Log the figures of the epoch: loss and accuracy while training, and the learning rate of its last step."""
         figures = self.train_tally.compute()

@@ -27,6 +27,7 @@ class Records(Checkpoint):
         self.rows: list[dict[str, Any]] = []
         self._began = self._spent = self._trained = 0.0
         self._images = 0
+        self._validated = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the rows so far, and the seconds and images of the epoch under way."""
@@ -44,6 +45,7 @@ class Records(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of an epoch."""
         self._began, self._spent, self._images = time.perf_counter(), 0.0, 0
+        self._validated = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -53,12 +55,17 @@ class Records(Checkpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock of training: images_per_second is about training alone."""
+        self._validated = True
         self._trained = self._spent + time.perf_counter() - self._began
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the row of the epoch that has just ended."""
         seconds = self._spent + time.perf_counter() - self._began
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        # Of an epoch without validation, Lightning still holds the figures of an earlier one.
+        known = {
+            name: value for name, value in trainer.callback_metrics.items() if self._validated or name[:4] != "val/"
+        }
+        figures = {name: float(value) for name, value in known.items()}
         row = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
@@ -68,4 +75,5 @@ class Records(Checkpoint):
         }
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_csv(self.run.dir / "metrics.csv", self.rows, [name for name in COLUMNS if name in row])
+            columns = [name for name in COLUMNS if any(name in row for row in self.rows)]
+            write_csv(self.run.dir / "metrics.csv", self.rows, columns)

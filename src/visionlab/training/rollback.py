@@ -38,6 +38,8 @@ class Rollback(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights of a better epoch, or go back when patience is at its end."""
+        if self.monitor not in trainer.callback_metrics:
+            return
         value, network = float(trainer.callback_metrics[self.monitor]), cast(nn.Module, pl_module.network)
         if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
             self.best, self.waited = value, 0

@@ -1,0 +1,73 @@
+"""Training that a limit cuts short: validated at its end, recorded as it was, on images of all classes."""
+
+import pytest
+from PIL import Image
+
+import visionlab
+from quick import QUICK
+from visionlab.errors import ConfigError
+from visionlab.training import optimizers
+
+
+def train(tmp_path, *overrides):
+    return visionlab.train([*QUICK, *overrides], directory=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("steps", "extra", "epochs"),
+    [
+        (15, "test=true", 2),  # an epoch has 10 steps
+        (3, "callbacks.early_stopping.patience=2", 1),
+        (3, "callbacks.rollback.patience=2", 1),
+    ],
+)
+def test_the_last_steps_are_validated_too(tmp_path, steps, extra, epochs):
+    run = train(tmp_path, "trainer.max_epochs=3", f"trainer.max_steps={steps}", extra)
+    assert [row["step"] for row in run.metrics] == [10, steps][-epochs:]
+    assert len({row["val/loss"] for row in run.metrics}) == epochs
+    assert visionlab.evaluate(run, "val").metrics["acc"] == pytest.approx(max(row["val/acc"] for row in run.metrics))
+
+
+def test_an_epoch_without_validation_repeats_no_figures(tmp_path):
+    run = train(tmp_path, "trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2")
+    assert [row["val/acc"] is None for row in run.metrics] == [True, False, True]
+    assert all(row["train/loss"] for row in run.metrics)
+    assert run.result["best_epoch"] == 1
+
+
+def test_a_part_of_the_validation_images_is_of_all_classes(tmp_path):
+    """Images come in the order of their names, class by class, so that the first ones are of one class."""
+    for kind in ("cat", "dog", "eel"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for number in range(60):
+            color = ("cat", "dog", "eel").index(kind) * 80, 4 * number, 100
+            Image.new("RGB", (8, 8), color).save(tmp_path / "photos" / kind / f"{number}.png")
+    run = train(
+        tmp_path, "data=folder", f"data.root={tmp_path / 'photos'}", "data.image_size=8", "data.batch_size=12",
+        "data.val_fraction=0.2", "data.test_fraction=0.2", "trainer.limit_val_batches=1",
+        "trainer.limit_test_batches=0.5", "trainer.max_epochs=1",
+    )  # fmt: skip
+    for split, images in (("val", 12), ("test", 12)):
+        seen = [row["target"] for row in run.predictions if row["split"] == split]
+        assert len(seen) == images and set(seen) == {"cat", "dog", "eel"}
+    assert visionlab.evaluate(run).metrics["acc"] == run.result["metrics"]["test/acc"]
+
+
+def test_seconds_end_a_training(tmp_path):
+    run = train(tmp_path, "trainer.max_epochs=100000", "trainer.max_time=1")
+    assert run.status == "completed" and run.result["epochs"] < 100000
+
+
+def test_no_fused_optimizer_where_scaled_gradients_are_clipped(tmp_path, monkeypatch):
+    """Lightning refuses it, and `auto` means fused on CUDA."""
+    asked, really = [], optimizers.build
+    monkeypatch.setattr(optimizers, "build", lambda *a, fusible: asked.append(fusible) or really(*a, fusible=fusible))
+    for number, settings in enumerate((["trainer.precision=bf16-mixed"], ["trainer.gradient_clip_val=1"])):
+        train(tmp_path / str(number), *settings, "trainer.max_epochs=1")
+    train(tmp_path / "both", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1", "trainer.max_epochs=1")
+    assert asked == [True, True, False]
+
+
+def test_top5_of_few_classes_is_no_monitor(tmp_path):
+    with pytest.raises(ConfigError, match="top-5"):
+        train(tmp_path, "data=synthetic", "data.kinds=4", "data.image_size=8", "monitor=val/top5")
