@@ -1,11 +1,19 @@
 """Adding an architecture takes one Python file and one YAML file, and neither need be in this package."""
 
+import functools
+import inspect
+import re
+import textwrap
+from pathlib import Path
+
 import hydra
 import pytest
+import test_contract
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from networks import CONF
+from networks import CONF, NAMES
 
+import visionlab.models
 from visionlab.training.supply import supply
 
 NETWORK = """
@@ -54,3 +62,31 @@ def test_two_files_are_a_model(tiny):
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
     assert network.conv.out_channels == 6
     assert config.model.freeze == "none"  # from _base.yaml
+
+
+def contract():
+    """Yield what the contract tests of every config, once for each size: the test and the size."""
+    for name, test in vars(test_contract).items():
+        given = {m.args[0]: m.args[1] for m in getattr(test, "pytestmark", []) if m.name == "parametrize"}
+        if len(given.get("name", ())) == len(NAMES):
+            yield from (pytest.param(test, size, id=f"{name}-{size}") for size in given.get("size", [None]))
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch, build):
+    """Write the two files of CONTRIBUTING.md where Python and Hydra find them; return `build` that knows them."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("## Add an architecture")[2].partition("\n## ")[0]
+    blocks = {kind: textwrap.dedent(body) for kind, body in re.findall(r" *```(\w+)\n(.*?) *```\n", section, re.S)}
+    (tmp_path / "my_net.py").write_text(blocks["python"])
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "my_net.yaml").write_text(blocks["yaml"])
+    monkeypatch.setattr(visionlab.models, "__path__", [str(tmp_path), *visionlab.models.__path__])
+    return lambda name, **sizes: build(name, f"hydra.searchpath=[file://{tmp_path / 'conf'}]", **sizes)
+
+
+@pytest.mark.parametrize(("test", "size"), contract())
+def test_example_of_the_guide_keeps_the_contract(example, test, size):
+    sketch = functools.cache(lambda name, side: example(name, num_classes=7, image_size=side, device="meta"))
+    known = {"build": example, "sketch": sketch, "name": "my_net", "size": size}
+    test(**{key: known[key] for key in inspect.signature(test).parameters})
