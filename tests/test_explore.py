@@ -15,6 +15,7 @@ from visionlab.config import compose
 from visionlab.data import duplicates
 from visionlab.data.survey import deviations, measure_shapes
 from visionlab.errors import DataError
+from visionlab.reports.exploration import findings
 from visionlab.training.build import data_module
 
 
@@ -41,6 +42,7 @@ def photos(tmp_path_factory):
     (root / "tomato" / "again.jpg").write_bytes(buffer.getvalue())
     (root / "tomato" / "cut.png").write_bytes((root / "tomato" / "00.png").read_bytes()[:300])
     (root / "tomato" / "<b>empty.jpg").write_bytes(b"")
+    (root / "tomato" / "IMG_1.HEIC").write_bytes(b"a photograph")
     return root
 
 
@@ -82,6 +84,12 @@ def test_unreadable_files(found):
     reasons = {row["image"]: row["reason"] for row in rows(found, "unreadable")}
     assert set(reasons) == {"tomato/<b>empty.jpg", "tomato/cut.png"}
     assert reasons["tomato/<b>empty.jpg"] == "empty file"
+
+
+def test_files_with_other_endings(found):
+    said = "1 file with another ending is left out: 1 .heic"
+    assert said in found.page.read_text()
+    assert any(line.startswith(said) for line in findings(found.survey))
 
 
 def test_exact_and_near_duplicates(found):

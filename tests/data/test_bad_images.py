@@ -62,6 +62,26 @@ def test_skip_leaves_them_out_and_counts_them(make_folder, folder):
     assert not {name.split("/")[1] for name in used} & set(bad)
 
 
+def test_files_with_other_endings_are_counted(make_folder, folder, caplog):
+    root = make_folder()
+    before = folder(root)
+    assert "other endings" not in caplog.text and before.summary()["others"] == {}
+    for number in range(3):
+        (root / f"class0/IMG_{number}.HEIC").write_bytes(b"a photograph")
+    (root / "class1/below").mkdir()
+    for name in ("class1/below/b.avif", "class2/c.heic", "class2/100%s"):
+        (root / name).write_bytes(b"another")
+    for name in (".DS_Store", "._a.heic", "Thumbs.db", "notes.txt", "boxes.CSV", "a.json", "a.xml", "a.mat", "a.md"):
+        (root / "class2" / name).write_bytes(b"no photograph")
+    data = folder(root)
+    told = [record.getMessage() for record in caplog.records if "other endings" in record.getMessage()]
+    assert [line.partition(";")[0] for line in told] == [
+        "6 files with other endings are left out: 4 .heic, 1 (no ending), 1 .avif"
+    ]
+    assert data.summary() == before.summary() | {"others": {".heic": 4, ".avif": 1, "(no ending)": 1}}
+    assert data.store.key == before.store.key  # decoded images stay valid
+
+
 def test_bad_files_are_named_again_from_the_cache_and_forgiven_when_they_are_repaired(make_folder, folder):
     root = make_folder()
     (root / "class0/late.png").symlink_to(root / "class9.png")

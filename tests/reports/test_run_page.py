@@ -57,6 +57,14 @@ def test_the_headline_agrees_with_result_json(run_dir, page):
     assert page.tiles["Reported test/acc"] == ("71.00 %", f"ours {gap:+.1f} points · a <b>report</b>")
 
 
+def test_files_that_were_left_out_for_their_endings_are_told_of(run_dir):
+    result = result_of(run_dir)
+    result["data"]["others"] = {".heic": 41, ".<b>": 1}
+    (run_dir / "result.json").write_text(json.dumps(result))
+    text = written(run_dir).read_text()
+    assert "42 files with other endings are left out: 41 .heic, 1 .&lt;b&gt;" in text
+
+
 def test_every_epoch_agrees_with_metrics_csv(run_dir, page):
     head, *body = page.tables["epochs"]
     recorded = rows(run_dir / "metrics.csv")

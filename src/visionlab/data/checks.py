@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from visionlab.data.endings import left_out
 from visionlab.data.index import ByteArray, Index, IntArray, printable
 from visionlab.data.store import Store
 from visionlab.errors import ConfigError, DataError
@@ -110,6 +111,8 @@ def check(index: Index, store: Store, policy: Literal["error", "skip"], filters:
         )
     if index.empty:
         log.warning("%d folders have no images and make no class: %s", len(index.empty), ", ".join(index.empty[:10]))
+    if index.others:
+        log.warning("%s", left_out(index.others))
     return Fit(rows, identical(store.digests, rows), len(store.errors), removed)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visionlab.data.endings import COMPANIONS, by_ending, ending
 from visionlab.data.index import Index, Split, canonical, printable
 from visionlab.errors import DataError
 
@@ -47,14 +48,20 @@ def require_folder(root: Path) -> None:
         )
 
 
-def images(root: Path, below: str) -> list[Found]:
-    """Return the image files anywhere below `root/below`, links followed and circles of links left out."""
+def images(root: Path, below: str, others: Counter[str] | None = None) -> list[Found]:
+    """Return the image files anywhere below `root/below`, links followed and circles of links left out.
+
+    Args:
+        root: What the names are relative to.
+        below: Path from there.
+        others: The endings of further files that may be images are counted here.
+    """
     found: list[Found] = []
-    _walk(root, below, (os.path.realpath(root / below),), found)
+    _walk(root, below, (os.path.realpath(root / below),), found, Counter() if others is None else others)
     return found
 
 
-def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found]) -> None:
+def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found], others: Counter[str]) -> None:
     try:
         with os.scandir(root / below) as listing:
             entries = list(listing)
@@ -72,7 +79,7 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found]
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{name}"
             circular = any(above == real or above.startswith(real + os.sep) for above in ancestors)
             if not circular:
-                _walk(root, f"{below}/{name}", (*ancestors, real), found)
+                _walk(root, f"{below}/{name}", (*ancestors, real), found, others)
         elif name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):  # no pipe or device
             try:
                 status = entry.stat()
@@ -80,6 +87,8 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found]
                 found.append((f"{below}/{name}", *MISSING))
             else:
                 found.append((f"{below}/{name}", status.st_size, status.st_mtime_ns))
+        elif (kind := ending(name)) not in COMPANIONS and entry.is_file():
+            others[kind] += 1
 
 
 def stamped(root: Path, name: str) -> Found:
@@ -117,14 +126,17 @@ def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozens
     """
     found: list[Placed] = []
     named: dict[str, None] = {}
+    others: Counter[str] = Counter()
     for prefix, split in _parts(root, below):
         for folder in folders(root / prefix):
             if folder not in drop:
                 named[folder] = None  # a dict, because it keeps the order
-                found += [(*file, folder, split) for file in images(root, prefix + folder)]
+                found += [(*file, folder, split) for file in images(root, prefix + folder, others)]
     if found and (strays := sum(path.name.lower().endswith(EXTENSIONS) for path in (root / below).iterdir())):
         log.warning("%d images lie beside the class folders in %s; they have no class and are left out", strays, root)
-    return build(root, found, candidates=list(named))
+    index = build(root, found, candidates=list(named))
+    index.others = dict(others)
+    return index
 
 
 def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
@@ -181,8 +193,7 @@ def no_images(root: Path) -> DataError:
     if any(path.name.lower().endswith(EXTENSIONS) for path in direct):
         what, remedy = "has images but no class folders", "put the images of each class into a folder of its own"
     else:
-        kinds = Counter(path.suffix.lower() or "(no ending)" for path in root.rglob("*") if path.is_file())
-        others = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3)) or "no files at all"
-        what = f"has no images in class folders ({others})"
+        kinds = Counter(ending(path.name) for path in root.rglob("*") if path.is_file())
+        what = f"has no images in class folders ({by_ending(kinds, 3) or 'no files at all'})"
         remedy = f"point data.root at a folder of class folders with images ({', '.join(EXTENSIONS)})"
     return DataError(f"the data folder {what}: {root}", where="data.root", remedy=remedy)

@@ -3,8 +3,8 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Index:
             that are computed.
         frames: Returns uint8 [h, w, 3] of a row, for sets whose images are no files of their own.
         empty: Class folders without an image, which make no class.
+        others: Files of the class folders that were left out for their endings, counted by these.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Index:
     stamps: IntArray | None = None
     frames: Callable[[int], ByteArray] | None = None
     empty: tuple[str, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -184,9 +184,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return what a result records about the data.
 
         name, classes, train, val, test: counts. split_hash: of which image is where. fingerprint: of the contents of
-        the files. skipped: bad files. removed: by filter. duplicates: images that have an identical one before them;
-        of these `across` were taken out of train (or validation), as their likes are in validation or test, and
-        `disputed` have likes in other classes. expanded_from: originals of an enlarged training split.
+        the files. skipped: bad files. others: files left out for their endings, counted by these. removed: by filter.
+        duplicates: images that have an identical one before them; of these `across` were taken out of train (or
+        validation), as their likes are in validation or test, and `disputed` have likes in other classes.
+        expanded_from: originals of an enlarged training split.
         """
         splits, rows, groups = self.splits, self.fit.rows, self.fit.groups
         content = hashlib.sha256()
@@ -203,6 +204,7 @@ class ImageDataModule(LightningDataModule, ABC):
             "split_hash": splits.hash(self.index),
             "fingerprint": content.hexdigest()[:16],
             "skipped": self.fit.skipped,
+            "others": dict(self.index.others),
             "removed": self.fit.removed,
             "duplicates": {"images": len(again), "across": len(splits.leaks), "disputed": int(disputed.sum())},
         }

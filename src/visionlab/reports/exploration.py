@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from visionlab.data import duplicates, transform
+from visionlab.data.endings import left_out
 from visionlab.data.survey import FENCE, Survey
 from visionlab.reports import charts, exploration_tables
 from visionlab.reports.charts import Point, Series
@@ -64,6 +65,8 @@ def findings(survey: Survey) -> list[str]:
     ]
     if survey.unreadable:
         lines.append(f"{_some(len(survey.unreadable), 'file')} cannot be read")
+    if survey.index.others:
+        lines.append(left_out(survey.index.others))
     many, few = counts["train"].max(), counts["train"].min()
     if many > 2 * few:
         lines.append(f"the largest class has {many / max(few, 1):.1f} times the training images of the smallest")
@@ -210,8 +213,10 @@ def _shapes(survey: Survey) -> Iterator[Html]:
 
 
 def _unreadable(survey: Survey) -> Iterator[Html]:
+    if survey.index.others:
+        yield callout(f"{left_out(survey.index.others)}.")
     if not survey.unreadable:
-        yield note("All files can be read.")
+        yield note("All images can be read.")
         return
     yield callout("Training stops at these files unless they are repaired, removed or left out (see above).")
     yield table(["file", "what is wrong"], survey.unreadable[:500], filterable=len(survey.unreadable) > 20, tall=True)

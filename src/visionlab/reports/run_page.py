@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from visionlab.data.endings import left_out
 from visionlab.reports import charts, run_facts, run_results, svg
 from visionlab.reports.charts import Mark, Series
 from visionlab.reports.numbers import count, duration, percent, short, significant
@@ -114,6 +115,8 @@ def _remarks(run: Reading) -> Html:
     ):
         if number:
             parts.append(callout(f"Images: {number:,} {words}."))
+    if others := data.get("others"):
+        parts.append(callout(f"{left_out(others)}."))
     rows = run.metrics
     if any(math.isnan(row.get(key, 0.0)) for row in rows for key in ("train/loss", "val/loss")):
         parts.append(callout("The loss became NaN: the learning rate may be too high.", kind="bad"))
