@@ -66,6 +66,22 @@ def test_failed_trials_say_why_even_without_a_directory(tmp_path):
     assert page.tables["trials-lr"][0][1:4] == ["lr", "optimizer", "dropout"]
 
 
+def test_runs_without_the_figure_that_is_sought_are_failed_trials(tmp_path):
+    """The runs have completed, and have no such metric: the name is a typo."""
+    sweep = make_sweep(tmp_path, trials=2, failed=0, head={"objectives": {"val/accuracy": "max"}})
+    content = json.loads((sweep / "sweep.json").read_text())
+    for row in content["runs"]:
+        row |= {"status": "failed", "error": "there is no number for val/accuracy", "value": None}
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    page = read(sweep_page.write(sweep))
+    assert page.tiles["Trials"] == ("0 of 2", "completed, 2 failed")
+    assert "0 of 2 trials" in page.text
+    assert [cells[2:] for cells in page.tables["failures"][1:]] == 2 * [["failed", content["runs"][0]["error"]]]
+    content["objectives"] = {"val/acc": "max"}  # they have this one, as if they had been repaired since
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    assert read(sweep_page.write(sweep)).tiles["Trials"][0] == "2 of 2"
+
+
 def test_importance_and_coordinates(tmp_path):
     sweep = make_sweep(tmp_path)
     page = read(sweep_page.write(sweep))

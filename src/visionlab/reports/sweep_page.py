@@ -189,9 +189,9 @@ def repetitions(sweep: Sweep, page: Path) -> list[Html]:
     shown = [*sweep.swept, *sweep.replicates]
     rows: list[list[object]] = []
     for trial in sweep.trials:
-        for entry, value in zip(trial.entries, trial.values, strict=True):
+        for entry, value, (status, _) in zip(trial.entries, trial.values, trial.outcomes, strict=True):
             set_to = (entry.overrides.get(key) for key in shown)
-            rows.append([comparing.link(entry, page, str(trial.place)), *set_to, _known(value), entry.status])
+            rows.append([comparing.link(entry, page, str(trial.place)), *set_to, _known(value), status])
     heads: list[Column | str] = ["trial", *(Column(key, settings.written) for key in shown)]
     heads += [Column(sweep.objective, form=partial(value_text, sweep.objective)), "status"]
     keys = [entry.key for trial in sweep.trials for entry in trial.entries]
@@ -235,11 +235,12 @@ def importances(sweep: Sweep) -> list[Html]:
 
 def failures(sweep: Sweep) -> list[Html]:
     """The trials that gave no result, and why."""
-    lost = [(trial, e) for trial in sweep.trials for e in trial.entries if e.status in {"failed", "interrupted"}]
     rows = [
-        (trial.place, ", ".join(f"{k}={settings.written(v)}" for k, v in entry.overrides.items()), entry.status,
-         entry.error or "no reason was recorded")
-        for trial, entry in lost
+        (trial.place, ", ".join(f"{k}={settings.written(v)}" for k, v in entry.overrides.items()), status,
+         error or "no reason was recorded")
+        for trial in sweep.trials
+        for entry, (status, error) in zip(trial.entries, trial.outcomes, strict=True)
+        if status in {"failed", "interrupted"}
     ]  # fmt: skip
     heads: list[Column | str] = [Column("trial", numeric=False), "settings", "status", "why"]
     return [table(heads, rows, ident="failures")] if rows else []

@@ -23,12 +23,14 @@ class Trial:
         overrides: What it sets, the repetitions' keys aside.
         entries: Its runs.
         values: The objective of each run, NaN where there is none.
+        outcomes: Of each run, its status in the sweep and why it failed.
     """
 
     place: int
     overrides: dict[str, Any]
     entries: list["Entry"] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    outcomes: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -38,7 +40,7 @@ class Trial:
     @property
     def status(self) -> str:
         """Completed if all of its runs are, else the first other status."""
-        return next((e.status for e in self.entries if e.status != "completed"), "completed")
+        return next((status for status, _ in self.outcomes if status != "completed"), "completed")
 
     @property
     def value(self) -> float:
@@ -118,9 +120,17 @@ class Sweep:
             name = repr(sorted(overrides.items()))
             trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides))
             trial.entries.append(entry)
+            trial.outcomes.append(self._outcome(row, entry))
             value = number(row.get("value"))
             trial.values.append(entry.metric(self.objective) if math.isnan(value) else value)
         return sorted(found.values(), key=lambda trial: trial.place)
+
+    def _outcome(self, row: dict[str, Any], entry: "Entry") -> tuple[str, str]:
+        """Return how a run stands in this sweep, and why it failed: without the figures that are sought, it did."""
+        lacking = any(math.isnan(figure(entry, name)) for name in self.objectives)
+        if row.get("status") == "failed" and entry.status == "completed" and lacking:
+            return "failed", str(row.get("error") or "")
+        return entry.status, entry.error
 
     @property
     def ranked(self) -> list[Trial]:
