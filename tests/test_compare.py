@@ -103,6 +103,31 @@ def test_runs_on_other_images_are_not_tested_against_each_other(tmp_path):
     assert "divided the images differently" in found.page.read_text()
 
 
+def test_runs_that_the_verdict_leaves_out_are_counted(three, tmp_path, capsys):
+    main([*map(str, three), "--out", str(tmp_path / "all")])
+    assert "not tested" not in capsys.readouterr().out + (tmp_path / "all" / "comparison.html").read_text()
+    other = make_run(tmp_path / "other", test=600, data_seed=1, config={"model.name": "c"}, skill=0.7, seed=7)
+    unseen = make_run(tmp_path / "unseen", test=600, config={"model.name": "d"}, skill=0.7, seed=8)
+    (unseen / "predictions.csv").unlink()
+    failed = make_run(tmp_path / "failed", test=600, config={"model.name": "e"}, seed=9, status="failed")
+    found = compare(three[0], three[2], other, unseen, failed, out=tmp_path / "out")
+    said = "2 runs on other images, or not evaluated on this split, are not tested."
+    assert found.untested == 2
+    assert said in found.page.read_text()
+    main([*map(str, (*three, other)), "--out", str(tmp_path / "out")])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 run on other images, or not evaluated on this split, is not tested." in printed
+
+
+def test_the_best_is_better_only_than_those_on_the_same_images(tmp_path):
+    runs = [
+        make_run(tmp_path / name, test=600, seed=i, skill=skill, config={"model.name": name}, data_seed=place)
+        for i, (name, skill, place) in enumerate((("a", 0.95, 1), ("b", 0.6, 1), ("c", 0.5, 1), ("d", 0.9, 2)))
+    ]
+    page = compare(*runs, out=tmp_path / "out").page.read_text()
+    assert "a is really better than all others on the same images." in page
+
+
 def test_repeated_experiments_have_mean_and_deviation(three, tmp_path):
     page = compare(*three, out=tmp_path / "out").page.read_text()
     first, second = (result(directory)["metrics"]["test/acc"] for directory in three[:2])

@@ -22,6 +22,7 @@ class Comparison:
         csv: The same runs as a CSV file.
         rows: A row a run, with raw numbers; `pandas.DataFrame(comparison.rows)` works.
         tests: McNemar's test of each pair of runs on the same images.
+        untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
         metric: The accuracy that the runs are ranked by.
     """
 
@@ -29,6 +30,7 @@ class Comparison:
     csv: Path
     rows: list[dict[str, Any]]
     tests: list["PairedTest"]
+    untested: int
     metric: str
 
 
@@ -49,16 +51,16 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
 
     gathered = gather(directories)
     metric = comparing.main_metric(gathered.entries)
-    tests = verdicts.paired_tests(gathered.entries, metric)
+    tests, untested = verdicts.paired_tests(gathered.entries, metric)
     rows = comparing.rows(gathered)
     if out is None and len(directories) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
         page, csv = sweep_page.write(directories[0]), Path(directories[0]) / "runs.csv"
     else:
         folder = Path(out) if out is not None else Path("outputs") / "comparisons" / _name(directories)
-        page = compare_page.write(gathered, folder / "comparison.html", tests=tests, metric=metric)
+        page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
     write_csv(csv, rows)
-    return Comparison(page, csv, rows, tests, metric)
+    return Comparison(page, csv, rows, tests, untested, metric)
 
 
 def _name(directories: Sequence[str | Path]) -> str:
@@ -89,7 +91,7 @@ def _print(found: Comparison) -> None:
     from rich.table import Table
 
     from visionlab.reports.numbers import duration, percent, short
-    from visionlab.reports.verdicts import sentences
+    from visionlab.reports.verdicts import sentences, without
 
     console = Console(highlight=False)
     console = console if console.width <= 80 else Console(width=80, highlight=False)
@@ -105,7 +107,7 @@ def _print(found: Comparison) -> None:
     console.print(table)
     if len(known) > 20:
         console.print(f"[dim]and {len(known) - 20} more[/]")
-    for text in sentences(found.tests) if found.tests else []:
+    for text in filter(None, [*sentences(found.tests), without(found.untested)] if found.tests else []):
         console.print(text, markup=False)
     for path in (found.page, found.csv):
         console.print(str(path), style=f"link {path.resolve().as_uri()}", soft_wrap=True, markup=False)

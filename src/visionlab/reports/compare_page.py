@@ -9,13 +9,14 @@ from visionlab.reports.page import Html, Page, Tile, callout, join, tiles
 from visionlab.reports.paired import PairedTest
 
 
-def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], metric: str) -> Path:
+def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: int, metric: str) -> Path:
     """Write the page.
 
     Args:
         gathered: The runs.
         path: Where the page goes.
         tests: The paired tests of the runs.
+        untested: The completed runs that have no part in them.
         metric: The accuracy that the runs are ranked by.
     """
     entries = gathered.entries
@@ -29,7 +30,7 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], metric: st
     )
     page.section("Summary", _remarks(gathered), tiles(_headline(gathered, metric)))
     page.section("Runs", comparing.run_table(gathered, entries, path, metric))
-    page.section("Is it really better?", *verdicts.tests(tests, metric))
+    page.section("Is it really better?", *verdicts.tests(tests, untested, metric))
     page.section("Repetitions", *verdicts.repetition_table(verdicts.repetitions(entries)))
     best = comparing.ranked(entries, metric)
     page.section("Curves", *comparing.curves(entries, best[0] if best else None))

@@ -43,8 +43,8 @@ def write(directory: str | Path) -> Path:
     page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None))
     if sweep.objective.endswith("/acc"):
         page.section("Cost", *comparing.costs(sweep.entries, sweep.objective))
-        tests = verdicts.paired_tests(sweep.entries, sweep.objective) if not sweep.replicates else []
-        page.section("Is the best really better?", *verdicts.tests(tests, sweep.objective))
+        tests, untested = verdicts.paired_tests(sweep.entries, sweep.objective) if not sweep.replicates else ([], 0)
+        page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
     page.section("Failed trials", *failures(sweep))
     return page.write(target)
 

@@ -15,15 +15,20 @@ MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs w
 _SPLITS = {"test": "test", "val": "validation"}
 
 
-def paired_tests(entries: Sequence[Entry], metric: str) -> list[PairedTest]:
-    """Test the runs pairwise on the split of the metric, the best first; only those on the same images as the best."""
+def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest], int]:
+    """Test the runs pairwise on the split of the metric, the best first; only those on the same images as the best.
+
+    Returns:
+        The tests, and how many completed runs have no part in them.
+    """
     split = metric.partition("/")[0]
     known = [(entry, entry.run.predictions(split)) for entry in ranked(entries, metric) if split in entry.run.splits]
     alike = [(entry.label, predicted) for entry, predicted in known if same_images(known[0][1], predicted)]
-    return each_pair([name for name, _ in alike], [predicted for _, predicted in alike])
+    made = each_pair([name for name, _ in alike], [predicted for _, predicted in alike])
+    return made, len(completed(entries)) - len(alike)
 
 
-def tests(found: Sequence[PairedTest], metric: str) -> list[Html]:
+def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]:
     """Whether the best is better beyond chance, in words and as a table of pairs."""
     if not found:
         return []
@@ -50,6 +55,7 @@ def tests(found: Sequence[PairedTest], metric: str) -> list[Html]:
         body.append([*names, verdict, 100 * t.difference, interval, t.only_a, t.only_b, t.p, t.adjusted])
     return [
         callout(" ".join(sentences(found)), kind="info"),
+        note(without(untested)),
         note(f"A is {best}." if against_best else ""),
         table(heads, body, tall=len(body) > 12, filterable=len(body) > 12, ident="tests"),
         note(
@@ -78,15 +84,24 @@ def sentences(found: Sequence[PairedTest]) -> list[str]:
         ]
     said = []
     if beaten:
-        others = "all others" if len(beaten) == len(of_best) else _named([t.b for t in beaten], len(of_best))
+        others = _named([t.b for t in beaten], len(of_best), "all others")
         said.append(f"{best} is really better than {others}.")
     if level:
-        others = "any other" if len(level) == len(of_best) else _named([t.b for t in level], len(of_best))
+        others = _named([t.b for t in level], len(of_best), "any other")
         said.append(f"{'Against' if beaten else f'{best} against'} {others}, the difference can be chance.")
     return said
 
 
-def _named(names: list[str], of: int) -> str:
+def without(untested: int) -> str:
+    """How many runs the tests leave out; empty where they have all."""
+    have = "is" if untested == 1 else "are"
+    runs = _plural(untested, "run")
+    return f"{runs} on other images, or not evaluated on this split, {have} not tested." if untested else ""
+
+
+def _named(names: list[str], of: int, every: str) -> str:
+    if len(names) == of:
+        return f"{every} on the same images"
     if len(names) > 4:
         return f"{len(names)} of the {of} others"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
