@@ -95,7 +95,10 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     runs = []
     for trial, (lr, skills) in enumerate({0.1: (0.9, 0.5), 0.01: (0.75, 0.8)}.items()):
         for seed, skill in enumerate(skills):
-            directory = make_run(tmp_path / f"run-{trial}-{seed}", test=0, val=300, seed=10 * trial + seed, skill=skill)
+            spent = {"seconds": {"fit": 0.05 + 0.1 * seed, "total": 1}}
+            directory = make_run(
+                tmp_path / f"run-{trial}-{seed}", test=0, val=300, seed=10 * trial + seed, skill=skill, result=spent
+            )
             overrides = {"optimizer.lr": lr, "seed": seed}
             runs.append(
                 {"dir": f"../../{directory.name}", "trial": trial, "overrides": overrides, "status": "completed"}
@@ -104,7 +107,7 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     folder.mkdir(parents=True)
     content = {
         "name": "s",
-        "objectives": {"val/acc": "max"},
+        "objectives": {"val/acc": "max", "seconds": "min"},
         "swept": ["optimizer.lr"],
         "replicates": ["seed"],
         "runs": runs,
@@ -116,6 +119,7 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     values = [result["metrics"]["val/acc"] for row, result in runs_of(folder) if row["trial"] == 1]
     assert shown["lr"] == "0.01"
     assert shown["val/acc"] == f"{100 * sum(values) / 2:.2f} %"
+    assert shown["seconds"] == "100 ms"  # of 50 and 150
     assert shown["runs"] == "2"
     spread = abs(values[0] - values[1]) / 2**0.5
     assert shown["± deviation"] == f"± {100 * spread:.2f}"

@@ -15,7 +15,6 @@ from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis
 from visionlab.reports.trials import Sweep, Trial
-from visionlab.reports.trials import figure as figure_of
 
 
 def write(directory: str | Path) -> Path:
@@ -171,7 +170,7 @@ def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html
         row: list[object] = [comparing.link(entry, page, str(trial.place))]
         row += [trial.overrides.get(key, entry.settings.get(key)) for key in sweep.swept]
         row.append(_known(trial.value))
-        row += [_known(figure_of(entry, name)) for name in shown[1:]]
+        row += [_known(trial.mean(name)) for name in shown[1:]]
         row += [_known(trial.deviation), len(trial.entries)] if repeated else []
         row += [_known(tested[trial.key])] if with_test else []
         epoch = result.get("best_epoch")

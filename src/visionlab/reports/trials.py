@@ -47,6 +47,10 @@ class Trial:
         """The mean of the objective over its runs, NaN until all are completed."""
         return fmean(self.values) if self.status == "completed" else math.nan
 
+    def mean(self, name: str) -> float:
+        """The mean of a figure over its runs, NaN while one of them has none."""
+        return fmean(figure(entry, name) for entry in self.entries)
+
     @property
     def deviation(self) -> float:
         """The standard deviation of the objective over its runs, NaN for a single run."""
@@ -163,7 +167,7 @@ class Sweep:
             return []
 
         def figures(trial: Trial) -> list[float]:
-            found = [fmean(figure(e, name) for e in trial.entries) for name in self.objectives]
+            found = [trial.mean(name) for name in self.objectives]
             return [v if mode == "max" else -v for v, mode in zip(found, self.objectives.values(), strict=True)]
 
         known = [(trial, figures(trial)) for trial in self.ranked]
