@@ -171,6 +171,13 @@ def test_what_is_missing_is_named_with_the_nearest_name(three, tmp_path):
         compare()
 
 
+def test_a_sweep_without_runs_is_an_error_with_a_remedy(tmp_path):
+    sweep = make_sweep(tmp_path, trials=1, failed=0, head={"runs": []})
+    with pytest.raises(RunError, match="no runs yet") as error:
+        compare(sweep)
+    assert error.value.where == str(sweep)
+
+
 def test_the_command_prints_80_columns_and_where_the_page_lies(three, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     main([*map(str, three), "--out", str(tmp_path / "out")])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visionlab import doors
+from visionlab.errors import RunError
 
 if TYPE_CHECKING:
     from visionlab.reports.paired import PairedTest
@@ -43,13 +44,19 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
             own directory.
 
     Raises:
-        RunError: A directory is missing or holds no run.
+        RunError: A directory is missing or holds no run, or a sweep has none yet.
     """
     from visionlab.reports import compare_page, comparing, sweep_page, verdicts
     from visionlab.reports.gather import gather
     from visionlab.runs import write_csv
 
     gathered = gather(directories)
+    if not gathered.entries:
+        raise RunError(
+            "this sweep has no runs yet",
+            where=str(gathered.sweeps[0].directory),
+            remedy="wait for its first run, or give the same sweep command again to continue it",
+        )
     metric = comparing.main_metric(gathered.entries)
     tests, untested = verdicts.paired_tests(gathered.entries, metric)
     rows = comparing.rows(gathered)
