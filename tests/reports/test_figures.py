@@ -39,6 +39,23 @@ def test_bars_have_the_length_of_their_values():
     assert [bar.get_width() for bar in axes.patches] == [0.25, 1.0]
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda names: figures.confusion_matrix(np.eye(2, dtype=np.int64), names),
+        lambda names: figures.class_bars(names, [0.25, 1.0]),
+        lambda names: figures.curves({name: ([1, 2], [3.0, 1.0]) for name in names}, y="loss", log=True),
+    ],
+)
+def test_dollar_signs_in_names_are_no_formula(draw):
+    names = ["a $5_$ b", "$10$ \\$"]
+    drawn = draw(names)
+    drawn.canvas.draw()  # where matplotlib would refuse the first
+    axes = drawn.axes[0]
+    texts = axes.get_legend().get_texts() if axes.get_legend() else axes.get_yticklabels()
+    assert [(text.get_text(), text.get_parse_math()) for text in texts] == [(name, False) for name in names]
+
+
 def test_captions_are_green_and_red():
     images = np.zeros((3, 8, 8, 3), np.uint8)
     drawn = figures.sample_grid(images, ["cat", "$dog$", "new"], [True, False, None])

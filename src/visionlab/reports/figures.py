@@ -1,6 +1,7 @@
 """The figures of a report as matplotlib figures, from plain arrays: for PNG files, TensorBoard and notebooks.
 
 `matplotlib.figure.Figure` is used without pyplot, so nothing is global, nothing stays open and no display is needed.
+Names of classes and runs are drawn as they are: to matplotlib, two dollar signs would enclose a formula.
 """
 
 import math
@@ -64,7 +65,8 @@ def curves(
         axes.minorticks_off()  # they cost more than all else on the figure
     _plain(axes)
     if len(series) > 1 or best is not None:
-        axes.legend(frameon=False, fontsize=9)
+        for text in axes.legend(frameon=False, fontsize=9).get_texts():
+            text.set_parse_math(False)
     return _fit(drawing)
 
 
@@ -90,8 +92,8 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, normali
     axes.imshow(np.sqrt(values), cmap=_HEAT, vmin=0, interpolation="nearest")
     text = 9 if k <= 15 else 7.5 if k <= 40 else 5
     short = [name if len(name) <= 20 else name[:19] + "…" for name in names]
-    axes.set_xticks(range(k), short, rotation=90, fontsize=text)
-    axes.set_yticks(range(k), short, fontsize=text)
+    axes.set_xticks(range(k), short, rotation=90, fontsize=text, parse_math=False)
+    axes.set_yticks(range(k), short, fontsize=text, parse_math=False)
     axes.tick_params(length=0)
     axes.spines[:].set_color("#dfe3e9")
     axes.set_xlabel("predicted class")
@@ -126,7 +128,7 @@ def class_bars(names: Sequence[str], values: Sequence[float], *, x: str = "accur
     height = max(2.4, 0.9 + (0.3 if k <= 40 else 0.16) * k)
     drawing, axes = _figure(6.0, height)
     axes.barh(range(k), values, color=HUES[0], height=0.74)
-    axes.set_yticks(range(k), [name if len(name) <= 24 else name[:23] + "…" for name in names])
+    axes.set_yticks(range(k), [name if len(name) <= 24 else name[:23] + "…" for name in names], parse_math=False)
     axes.set_ylim(k - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel(x)
