@@ -102,6 +102,10 @@ def test_a_run_stands_beside_what_was_printed_for_its_own_settings():
     assert printed("optimizer.lr=1e-4", "optimizer.momentum=0.5", "scheduler.gamma=0.01")["test/acc"] == 0.098
     assert "trials" not in printed() and printed("optimizer.lr=1e-4")["source"] == printed()["source"]
     assert reference.of({"reference": None}) is None
+    # settings that trials name and this config has not
+    assert printed("optimizer=adam", "~optimizer.momentum")["test/acc"] == 0.546
+    assert printed("~scheduler.gamma", "optimizer.lr=1e-4")["test/acc"] == 0.166
+    assert reference.of({"reference": {"a/b": 1, "trials": [{"c.d": 2, "a/b": 3}]}, "c": None}) == {"a/b": 1}
 
 
 def test_a_share_of_the_images_is_marked_and_gives_way_to_a_longer_training(data, tmp_path):

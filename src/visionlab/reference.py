@@ -16,8 +16,9 @@ from typing import Any
 def of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what was printed for the trial that a config asks for, without the others; None where nothing was printed.
 
-    Of several trials whose settings all hold the one with the most is taken, and without any the first row. Other
-    overrides are not looked at: an experiment that was changed still stands beside its report.
+    Of several trials whose settings all hold the one with the most is taken, and without any the first row. A setting
+    that the config does not have does not hold. Other overrides are not looked at: an experiment that was changed still
+    stands beside its report.
 
     Args:
         config: The resolved config as plain containers.
@@ -42,5 +43,5 @@ def settings(trial: Mapping[str, Any]) -> dict[str, Any]:
 def _at(config: Mapping[str, Any], dotted: str) -> Any:
     found: Any = config
     for key in dotted.split("."):
-        found = found[key]
+        found = found.get(key) if isinstance(found, Mapping) else None
     return found
