@@ -5,10 +5,12 @@ import pytest
 from PIL import Image
 
 import visionlab
+from fabricate import make_run
 from visionlab import reference
 from visionlab.config import choices, compose, resolved
 from visionlab.errors import ConfigError
-from visionlab.reports.reproduction import markdown
+from visionlab.reports.reproduction import Row, markdown
+from visionlab.runs import Run
 
 TINY = ["data.image_size=63", "logger=none", "callbacks.progress.show=false", "trainer.accelerator=cpu"]
 SMALLER = "at 63 instead of 150 px"
@@ -142,6 +144,14 @@ def test_what_a_whole_training_would_take_is_estimated(data, tmp_path):
     whole = seconds["fit"] / 60 * 35 / 2 * (3 * 2 * train + val) / (3 * train + val) * 150**2 / 63**2
     lines = [line for line in markdown(rows, today="1 May").splitlines() if line.startswith("| `002_alexnet` ")]
     assert f"| {seconds['total'] / 60:,.1f} ({whole:,.0f}) |" in lines[0] and f"|  | ({whole:,.0f}) |" in lines[1]
+
+
+def test_seeds_on_the_same_images_leave_the_error_by_their_number_as_it_is(tmp_path):
+    same = {"metrics": {"test/acc": 0.8}}
+    runs = [Run(make_run(tmp_path / str(seed), test=200, seed=seed, result=same)) for seed in range(3)]
+    for n in (1, 3):
+        row = Row("001_best", printed={"test/acc": 0.75}, runs=runs[:n])
+        assert row.error == pytest.approx((2 * 0.8 * 0.2 / 200) ** 0.5)
 
 
 def test_a_training_longer_than_the_reports_is_not_the_reports(data, tmp_path):

@@ -76,10 +76,14 @@ class Row:
 
     @property
     def error(self) -> float:
-        """Standard error of the difference from the printed figure, which comes from one run on as many images."""
+        """Standard error, by the number of images alone, of the difference from the printed figure.
+
+        That is one run's on as many images. The mean over seeds has about the same error, however many they are: all
+        are evaluated on the same images.
+        """
         share = min(max(statistics.mean(self.values), 0.01), 0.99)
         images = self.runs[0].result["data"]["test" if self.metric.startswith("test/") else "val"]
-        return math.sqrt(share * (1 - share) / images * (1 + 1 / len(self.values)))
+        return math.sqrt(2 * share * (1 - share) / images)
 
     def whole(self, run: Run) -> float:
         """Estimate the minutes of its whole training by the pace of a run that was given less, or of a sibling's.
@@ -113,7 +117,8 @@ def markdown(rows: Sequence[Row], *, today: str, remark: str = "") -> str:
         "",
         "- *ours* is the mean over n seeds ± their standard deviation, of the epoch that was best on validation.",
         "- *difference* is ours less what was printed, and in brackets how many of its standard errors that is, by the",
-        "  number of images alone: the printed figure is one run, whose seed adds to it. Below 2 is within the noise.",
+        "  number of images alone: all seeds of ours see the same images, so more of them do not lower it, and the",
+        "  printed figure is one run, whose seed adds to it. Below 2 is within the noise.",
         "- A row whose training was shortened, or that stands on other images or weights, is not the report's: it has",
         "  no difference, and shows that the system runs.",
         "- *time* is of one run, in minutes; in brackets the report's whole training, estimated from the pace of what",
