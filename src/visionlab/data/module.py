@@ -244,7 +244,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._loader(self._in_order(self.splits.test))
 
     def _in_order(self, rows: IntArray) -> IntArray:
-        """Return rows by name, so class by class; mixed, the same each time, where only the first ones will be taken."""
+        """Return rows by name, so class by class; mixed, the same each time, where only the first will be taken."""
         return np.random.default_rng(self.plan.seed).permutation(rows) if self.sampled else rows
 
     def _loader(self, rows: IntArray, sampler: Literal["shuffle", "balanced", "sequential"] = "sequential") -> Loader:
