@@ -126,6 +126,19 @@ def test_halving_drops_the_worst_and_trains_no_epoch_twice(sweeping):
     assert undisturbed.runs[name]["metrics"]["val/loss"] == sweeping.runs[name]["metrics"]["val/loss"]
 
 
+def test_halving_compares_a_run_that_early_stopping_ended(sweeping):
+    arguments = (
+        "sweep=architectures", "model=choice(simple_cnn)", "optimizer.lr=1e-30,3e-2", "trainer.max_epochs=4",
+        "sweep.min_epochs=3", "sweep.reduction=2", "callbacks.early_stopping.patience=1",
+    )  # fmt: skip
+    assert sweeping.command(*arguments) == 0
+    (sweep,) = sweeping.sweeps
+    stopped = by_values(sweep)["simple_cnn", 1e-30]
+    assert stopped["status"] == "pruned", stopped["error"]
+    assert sweeping.runs[Path(stopped["dir"]).name]["epochs"] == 2
+    assert sweep["best"]["overrides"]["optimizer.lr"] == 3e-2
+
+
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [(None, [(9, 1), (3, 3), (1, 9)]), (21, [(9, 1), (3, 3), (1, 9)]), (45, [(9, 3), (3, 9)]), (81, [(9, 9)])],

@@ -227,7 +227,7 @@ class Engine:
             if run.status != "completed":
                 with run.lock():
                     run.update(status="pruned", error="others were better after as many epochs")
-                self.record.note(request.dir, status="pruned")
+            self.record.note(request.dir, status="pruned")
         self.display.told(trial, Outcome("pruned"), remembered=False)
 
     def _values(self, trial: Trial, run: Run) -> tuple[float, ...] | None:

@@ -27,10 +27,13 @@ def state_of(run: Run, ended: Ended | None, entry: Mapping[str, Any]) -> tuple[S
 
 
 def at_epoch(run: Run, epochs: int, name: str, mode: str) -> float | None:
-    """Return the best value of a column of metrics.csv in the first epochs; None where it has not come that far."""
+    """Return the best value of a column of metrics.csv in the first epochs.
+
+    None where the run has not come that far; a completed one that early stopping ended has no further epochs.
+    """
     rows = run.metrics[:epochs]
     values = [value for row in rows if (value := row.get(name)) is not None and not math.isnan(value)]
-    if len(rows) < epochs or not values:
+    if (len(rows) < epochs and run.status != "completed") or not values:
         return None
     return max(values) if mode == "max" else min(values)
 
