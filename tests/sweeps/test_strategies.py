@@ -52,6 +52,21 @@ def test_conditions_lists_and_failures_of_a_search(sweeping, tmp_path):
     assert len(optuna.load_study(study_name=None, storage=storage).trials) == 7
 
 
+def test_a_search_killed_before_it_retried_a_failed_trial_retries_it(sweeping):
+    command = ("sweep=optuna", "sweep.sampler=grid", "sweep.n_trials=2", "optimizer=sgd", "optimizer.lr=1e30,1e-2")
+    assert sweeping.command(*command) == 1
+    (file,) = sweeping.outputs.glob("sweeps/*/study.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    study = optuna.load_study(study_name=None, storage=storage)
+    (failed,) = (trial for trial in study.trials if trial.state is optuna.trial.TrialState.FAIL)
+    # What the killed command had done so far.
+    study.enqueue_trial(failed.params, user_attrs={"retry_of": failed.number})
+
+    assert sweeping.command(*command, "sweep.retry_failed=true") == 1, "it fails again"
+    assert [trial.state.name for trial in study.trials].count("FAIL") == 2
+    assert len(study.trials) == 3
+
+
 def test_a_pruned_trial_ends_in_its_epoch(sweeping):
     arguments = ("sweep=optuna", "sweep.pruner=median", "sweep.startup_trials=1", "trainer.max_epochs=4")
     # The first trial learns, the others cannot: they are pruned after the first epoch in which they fall behind.

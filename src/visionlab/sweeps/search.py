@@ -127,7 +127,9 @@ class Search:
         self._study.sampler = studies.sampler(settings, settings["seed"] + len(known), grid)
         self._own()
         alive = self._alive()
-        mine = [trial for trial in known if trial.state.is_finished() or trial.user_attrs.get("owner") not in alive]
+        # One that waits was never begun, and begins by being asked for.
+        begun = [trial for trial in known if trial.state is not optuna.trial.TrialState.WAITING]
+        mine = [trial for trial in begun if trial.state.is_finished() or trial.user_attrs.get("owner") not in alive]
         self._pending = deque(optuna.trial.Trial(self._study, trial._trial_id) for trial in mine)
         if settings["retry_failed"]:
             self._enqueue_failed(known)
