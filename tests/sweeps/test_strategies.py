@@ -82,6 +82,23 @@ def test_a_pruned_trial_ends_in_its_epoch(sweeping):
     assert sweeping.command(*arguments, parameters, "sweep.n_trials=4", "sweep.seed=2") == 0, "all are remembered"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sweep=optuna", "sweep.pruner=median", "sweep.objectives={val/loss:min}"),
+        ("sweep=optuna", "sweep.pruner=median", "sweep.objectives={val/acc:min}"),
+        ("sweep=optuna", "sweep.pruner=median", "sweep.objectives={val/acc:max,parameters:min}"),
+        ("sweep=architectures", "model=choice(simple_cnn)", "sweep.objectives={val/acc:min}"),
+    ],
+    ids=["another", "another-direction", "several", "halving"],
+)
+def test_trials_are_ended_early_by_the_objective_alone(sweeping, capsys, arguments):
+    """What an epoch reports is the monitor: by another objective's direction the best would be ended."""
+    assert sweeping.command(*arguments, "optimizer.lr=1e-3,1e-2") == 2
+    assert not sweeping.runs
+    assert "sweep.objectives" in capsys.readouterr().err
+
+
 def test_several_objectives_have_a_front(sweeping):
     arguments = (
         "sweep=optuna",

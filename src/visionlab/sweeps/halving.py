@@ -33,7 +33,7 @@ class Halving:
         for error in schema.violations(plan.base, RULES):
             raise error
         settings, self._max_epochs = plan.settings, int(plan.base["trainer"]["max_epochs"])
-        if list(plan.objectives) != [plan.base["monitor"]] or "trainer.max_epochs" in plan.keys:
+        if plan.objectives != plan.monitored or "trainer.max_epochs" in plan.keys:
             raise ConfigError(
                 "successive halving compares trials by the monitor after the same number of epochs",
                 where="sweep.objectives",

@@ -39,7 +39,8 @@ class Plan:
         for error in schema.violations(base, RULES):
             raise error
         self.fixed, self._swept = reader.split(arguments)
-        objectives = self.settings["objectives"] or {base["monitor"]: base["mode"]}
+        self.monitored: dict[str, str] = {base["monitor"]: base["mode"]}  # what a run shows after each epoch
+        objectives = self.settings["objectives"] or self.monitored
         for name, mode in objectives.items():
             if mode not in ("max", "min"):
                 raise ConfigError(f"{name}: {mode} is no direction", where="sweep.objectives", remedy="give max or min")

@@ -57,8 +57,12 @@ class Search:
             if self._settings["sampler"] == "grid" and not parameter.values:
                 remedy = "list its values, or use another sweep.sampler"
                 raise ConfigError(f"{parameter.key} is a range, which has no grid", where=parameter.key, remedy=remedy)
-        if len(plan.objectives) > 1 and self._settings["pruner"] != "none":
-            raise ConfigError("several objectives cannot be pruned", where="sweep.pruner", remedy="sweep.pruner=none")
+        if self._settings["pruner"] != "none" and plan.objectives != plan.monitored:
+            raise ConfigError(
+                "a pruner compares trials by the monitor, which is not what is sought",
+                where="sweep.objectives",
+                remedy="leave sweep.objectives alone and give monitor and mode, or sweep.pruner=none",
+            )
         if plan.replicates and self._settings["pruner"] != "none":
             raise ConfigError(
                 "trials of several runs cannot be pruned", where="sweep.pruner", remedy="sweep.pruner=none"
