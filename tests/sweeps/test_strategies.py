@@ -7,6 +7,7 @@ import pytest
 from visionlab import runs
 from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError
+from visionlab.runs import Run
 from visionlab.sweeps.halving import rungs
 
 
@@ -169,6 +170,24 @@ def test_halving_compares_a_run_that_early_stopping_ended(sweeping):
     assert stopped["status"] == "pruned", stopped["error"]
     assert sweeping.runs[Path(stopped["dir"]).name]["epochs"] == 2
     assert sweep["best"]["overrides"]["optimizer.lr"] == 3e-2
+
+
+def test_halving_with_more_budget_lets_those_go_on_that_were_dropped(sweeping, tmp_path):
+    arguments = (
+        "sweep=architectures", "model=choice(simple_cnn)", "optimizer.lr=1e-7,1e-6,3e-3,3e-2", "trainer.max_epochs=8",
+        "sweep.reduction=2",
+    )  # fmt: skip
+    assert sweeping.command(*arguments, "sweep.budget=12") == 0
+    assert sweeping.command(*arguments, "sweep.budget=16") == 0
+    fresh = type(sweeping)(tmp_path / "fresh")
+    assert fresh.command(*arguments, "sweep.budget=16") == 0
+
+    def trained(at):
+        epochs = {name: len(Run(at.outputs / name).metrics) for name in at.runs}
+        return {key: (run["status"], epochs[Path(run["dir"]).name]) for key, run in by_values(at.sweeps[0]).items()}
+
+    assert trained(sweeping) == trained(fresh)
+    assert sweeping.sweeps[0]["best"]["value"] == fresh.sweeps[0]["best"]["value"]
 
 
 @pytest.mark.parametrize(

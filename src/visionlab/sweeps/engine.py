@@ -190,8 +190,8 @@ class Engine:
         directory, name = wanted.request.dir, wanted.name
         state, error = state_of(Run(directory), ended, self.record.entries.get(name, {}))
         values = self._values(wanted.trial, Run(directory))
-        if state not in ("failed", "pruned") and "pause_after" in wanted.trial.job and values is not None:
-            state = "paused"
+        if state != "failed" and "pause_after" in wanted.trial.job and values is not None:
+            state = "paused"  # an earlier command may have dropped it, which had less to spend
         if state == "completed" and (values is None or any(math.isnan(value) for value in values)):
             state, error = "failed", f"there is no number for {' and '.join(self.plan.objectives)}"
         facts = {"status": state, "error": error, "value": values[0] if values else None}
