@@ -14,7 +14,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -48,12 +48,13 @@ NOT_IDENTITY = (
 )
 
 
-def identity(config: Mapping[str, Any]) -> str:
+def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:
     """Return the hash, 10 hexadecimal digits, of what determines the outcome of a run.
 
     Args:
         config: The resolved config as plain containers. Defaults are in it, so an edited YAML file changes the hash;
             the order of keys does not, nor does 1e-3 for 0.001 or 1 for 1.0.
+        without: Further keys that do not count, as the seed for what repetitions have in common.
     """
     kept = json.loads(json.dumps(config, default=str))
     # A published set holds the same images wherever it lies; a folder of one's own is known by nothing but its path.
@@ -61,7 +62,7 @@ def identity(config: Mapping[str, Any]) -> str:
         kept["data"].pop("root", None)
     elif kept.get("data", {}).get("root"):
         kept["data"]["root"] = str(Path(kept["data"]["root"]).expanduser().resolve())
-    for key in NOT_IDENTITY:
+    for key in (*NOT_IDENTITY, *without):
         *parents, last = key.split(".")
         node = kept
         for parent in parents:

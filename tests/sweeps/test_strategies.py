@@ -1,3 +1,4 @@
+import json
 import shlex
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 from visionlab import runs
 from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError
+from visionlab.reports import sweep_page
+from visionlab.reports.gather import gather
 from visionlab.runs import Run
 from visionlab.sweeps.halving import rungs
+from visionlab.sweeps.ranking import ranking
 
 
 def by_values(sweep):
@@ -221,6 +225,47 @@ def test_seeds_may_share_their_initial_weights(sweeping):
     configs = [yaml.safe_load((sweeping.outputs / name / "config.yaml").read_text()) for name in sweeping.runs]
     assert [config["seed"] for config in configs] == [3, 4] or [config["seed"] for config in configs] == [4, 3]
     assert {config["init_seed"] for config in configs} == {0}
+
+
+def test_runs_are_repetitions_only_of_what_they_share_but_for_the_seed(sweeping):
+    arguments = ("sweep=seeds", "seed=0,1", "optimizer.lr=1e-2")
+    assert sweeping.command(*arguments) == 0
+    assert sweeping.command("sweep=seeds", "seed=2,1", "optimizer.lr=1e-2") == 0, "another seed joins"
+    (sweep,) = sweeping.sweeps
+    assert len(sweep["best"]["dirs"]) == 3
+
+    assert sweeping.command(*arguments, "sweep.same_init=true") == 0
+    assert sorted(len(sweep["best"]["dirs"]) for sweep in sweeping.sweeps) == [2, 3]
+
+
+def test_runs_of_another_command_of_the_same_name_are_trials_of_their_own(sweeping, capsys):
+    arguments = ("sweep.name=mine", "sweep.replicates={seed:[0,1]}", "optimizer.lr=1e-7,3e-2")
+    assert sweeping.command(*arguments, "trainer.max_epochs=2") == 0
+    capsys.readouterr()
+    assert sweeping.command(*arguments, "trainer.max_epochs=1") == 0
+    (sweep,) = sweeping.sweeps
+    assert len(sweep["runs"]) == 8
+    epochs = {Path(path).name: sweeping.runs[Path(path).name]["epochs"] for path in sweep["best"]["dirs"]}
+    assert list(epochs.values()) == [1, 1], "the best of what was asked for now"
+    assert all("test/acc" in sweeping.runs[name]["metrics"] for name in epochs)
+    (file,) = sweeping.outputs.glob("sweeps/*/sweep.json")
+    (shown,) = gather([file.parent]).sweeps
+    assert [len(trial.entries) for trial in shown.trials] == [2, 2, 2, 2]
+    tested = [trial for trial in shown.trials if sweep_page.command(shown, trial) == sweep["best"]["command"]]
+    assert [{entry.run.dir.name for entry in trial.entries} for trial in tested] == [set(epochs)]
+
+
+def test_a_list_of_runs_without_their_settings_is_grouped_by_what_they_set(sweeping):
+    assert sweeping.command("sweep=seeds", "seed=0,1", "optimizer.lr=1e-2,3e-2") == 0
+    (file,) = sweeping.outputs.glob("sweeps/*/sweep.json")
+    content = json.loads(file.read_text())
+    for run in content["runs"]:
+        del run["setting"]
+    file.write_text(json.dumps(content))
+    (shown,) = gather([file.parent]).sweeps
+    assert [len(trial.entries) for trial in shown.trials] == [2, 2]
+    found = ranking(content["runs"], file.parent, content["objectives"], content["replicates"], set())
+    assert [len(one.dirs) for one in found] == [2, 2]
 
 
 @pytest.mark.parametrize(

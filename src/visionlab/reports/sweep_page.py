@@ -102,7 +102,8 @@ def best(sweep: Sweep) -> list[Html]:
 def command(sweep: Sweep, trial: Trial) -> str:
     """The command that trains a trial alone."""
     known = sweep.content.get("best") or {}
-    if known.get("command") and known.get("overrides") == trial.overrides:
+    its = {entry.run.dir.resolve().name for entry in trial.entries}
+    if known.get("command") and {Path(path).name for path in known.get("dirs", ())} == its:
         return str(known["command"])
     overrides = trial.entries[0].run.result.get("overrides")
     overrides = overrides or [f"{k}={settings.written(v)}" for k, v in trial.overrides.items()]

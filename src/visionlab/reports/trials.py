@@ -121,7 +121,8 @@ class Sweep:
         found: dict[str, Trial] = {}
         for row, entry in zip(self.content["runs"], self.entries, strict=True):
             overrides = {k: v for k, v in (row.get("overrides") or {}).items() if k not in self.replicates}
-            name = repr(sorted(overrides.items()))
+            # Runs of the same values may differ in what earlier commands of this sweep had fixed.
+            name = repr((row.get("setting"), sorted(overrides.items())))
             trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides))
             trial.entries.append(entry)
             trial.outcomes.append(self._outcome(row, entry))

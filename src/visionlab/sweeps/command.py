@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from visionlab.compare import compare
 from visionlab.config import resolved
+from visionlab.errors import UserError
 from visionlab.runs import Run
 from visionlab.sweeps import space
 from visionlab.sweeps.compose import Composer
@@ -57,10 +58,10 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         with stopping(), display.live():
             engine.work()
             display.after = "the best trial is evaluated on the test split"
-            best = _rank(plan, record)
+            best = _rank(plan, composer, record)
             _test(plan, best, composer, executor, record)
             display.after = "the page is written"
-            _rank(plan, record)
+            _rank(plan, composer, record)
             record.head(status="completed")
             compare(plan.dir)
     except BaseException:
@@ -68,7 +69,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         raise
     finally:
         executor.close()
-    display.close(_rank(plan, record), _changes(record))
+    display.close(_rank(plan, composer, record), _changes(record))
     return display.unfinished
 
 
@@ -110,18 +111,27 @@ def _begin(plan: Plan, record: Record) -> None:
     )
 
 
-def _rank(plan: Plan, record: Record) -> list[Ranked]:
-    """Rank the trials and record the best one."""
+def _rank(plan: Plan, composer: Composer, record: Record) -> list[Ranked]:
+    """Rank the trials that this command can ask for and record the best one."""
     entries = record.entries
     every = plan.settings["test"] == "all"
     tested = set(entries) if every else {Path(path).name for path in record.content.get("tested", [])}
     found = ranking(entries.values(), plan.dir, plan.objectives, plan.replicates, tested)
+    found = [one for one in found if _asked_for(one, composer)]
     if found:
         facts: dict[str, Any] = {"best": _facts(plan, found[0], entries)}
         if len(plan.objectives) > 1:
             facts["front"] = [_facts(plan, one, entries) for one in front(found, plan.objectives)]
         record.head(**facts)
     return found
+
+
+def _asked_for(ranked: Ranked, composer: Composer) -> bool:
+    """Whether the values mean here what they meant to the command that tried them, which may have fixed others."""
+    try:
+        return ranked.setting in (None, composer.requests(ranked.values, {})[0].setting)
+    except UserError:
+        return False
 
 
 def _facts(plan: Plan, ranked: Ranked, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class Engine:
         opened.missing = {request.dir.name for request in opened.requests}
         for request in opened.requests:
             wanted = _Wanted(trial, request)
-            self.record.note(request.dir, trial=trial.number, overrides=request.values)
+            self.record.note(request.dir, trial=trial.number, overrides=request.values, setting=request.setting)
             if wanted.name in self._running or any(queued.name == wanted.name for queued in self._queue):
                 continue  # another trial asked for the same run; its end serves both
             if self._answered(wanted):

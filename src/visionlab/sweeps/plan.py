@@ -89,8 +89,10 @@ class Plan:
         parts = [] if self.choice == "grid" else [self.choice]
         parts += [str(self.base[group].get("name") or group) for group in ("data", "model") if group not in self.keys]
         parts += [short[key] for key in self.keys[:4]]
-        others = json.dumps([self.choice, sorted(short), runs.identity(self.base)])
-        return "-".join([*parts, hashlib.sha256(others.encode()).hexdigest()[:4]]).replace("/", "_")
+        others: list[Any] = [self.choice, sorted(short), runs.identity(self.base)]
+        if self.settings["same_init"] and "seed" in short and "init_seed" not in short:
+            others.append("same_init")
+        return "-".join([*parts, hashlib.sha256(json.dumps(others).encode()).hexdigest()[:4]]).replace("/", "_")
 
     @property
     def dir(self) -> Path:

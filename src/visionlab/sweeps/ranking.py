@@ -22,6 +22,7 @@ class Ranked:
         tested: The mean of each test metric, of those runs that the sweep had tested.
         seconds: Of training, over its runs.
         dirs: The directories of its runs.
+        setting: The identity of what they have in common; None where it was not recorded.
     """
 
     trial: int
@@ -31,6 +32,7 @@ class Ranked:
     tested: dict[str, float]
     seconds: float
     dirs: tuple[Path, ...]
+    setting: str | None
 
 
 def front(ranked: Iterable[Ranked], objectives: Mapping[str, str]) -> list[Ranked]:
@@ -53,6 +55,9 @@ def ranking(
 ) -> list[Ranked]:
     """Rank the completed trials, the best first; with several objectives by the first of them.
 
+    Runs of the same values that differ in more than the replicates, as an earlier command of the same sweep.name may
+    have left them, are trials of their own.
+
     Args:
         entries: The runs of a sweep.json.
         root: The directory of the sweep, which their paths are relative to.
@@ -64,7 +69,8 @@ def ranking(
     left_out = set(replicates)
     for entry in entries:
         values = {key: value for key, value in entry.get("overrides", {}).items() if key not in left_out}
-        groups.setdefault(repr(sorted(values.items(), key=lambda item: item[0])), []).append(entry)
+        told = repr((entry.get("setting"), sorted(values.items(), key=lambda item: item[0])))
+        groups.setdefault(told, []).append(entry)
     found = []
     for group in groups.values():
         if any(entry.get("status") != "completed" for entry in group):
@@ -86,6 +92,7 @@ def ranking(
                 tested={name: statistics.fmean(row[name] for row in metrics if name in row) for name in names},
                 seconds=sum(result.get("seconds", {}).get("fit", 0.0) for result in results),
                 dirs=dirs,
+                setting=group[0].get("setting"),
             )
         )
     sign = -1 if next(iter(objectives.values())) == "max" else 1

@@ -5,7 +5,8 @@
      "best": {"trial", "value", "deviation", "values": {objective: mean}, "overrides", "command", "dirs"} or null,
      "front": [as best], the trials that no other beats in all of several objectives,
      "tested": [names of the run directories whose test figures may be seen],
-     "runs": [{"dir": relative to the sweep's directory, "trial": number, "overrides": {key: value}, "status", "error",
+     "runs": [{"dir": relative to the sweep's directory, "trial": number, "overrides": {key: value},
+               "setting": identity of the trial, the same for all of its runs and for no others, "status", "error",
                "value" of the first objective, "remembered": answered without training}]}
 
 The runs are the truth, and this list is made from them: a sweep that was killed reads their result.json again.
