@@ -33,9 +33,13 @@ class Sweeping:
 
     def command(self, *arguments: str) -> int:
         """Sweep in this process; return the exit code."""
+        return self.give("-m", *TINY, f"outputs={self.outputs}", *arguments)
+
+    def give(self, *arguments: str) -> int:
+        """Give a command in this process as it is; return the exit code."""
         from visionlab.train import main
 
-        argv, sys.argv = sys.argv, ["visionlab.train", "-m", *TINY, f"outputs={self.outputs}", *arguments]
+        argv, sys.argv = sys.argv, ["visionlab.train", *arguments]
         try:
             main()
         except SystemExit as leaving:

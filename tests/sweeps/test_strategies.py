@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import optuna
@@ -284,3 +285,30 @@ def test_the_best_trials_command_asks_for_its_very_run(sweeping, arguments):
     python, m, module, *overrides = shlex.split(sweep["best"]["command"])
     assert (python, m, module) == ("python", "-m", "visionlab.train") and "-m" not in overrides
     assert runs.name(resolved(compose(overrides))) == Path(sweep["best"]["dirs"][0]).name
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sweep=seeds", "seed=0,1", "optimizer.lr=3e-2"),
+        ("sweep=optuna", "sweep.n_trials=2", "sweep.sampler=grid", "optimizer.lr=1e-7,3e-2",
+         "sweep.replicates={seed:[0,1]}"),
+        ("sweep=greedy", "optimizer.lr=1e-7,3e-2", "sweep.replicates={seed:[0,1]}", "sweep.same_init=true"),
+        ("sweep=cross_validation", "data.folds=2", "optimizer.lr=1e-7,3e-2"),
+        ("sweep=report_001", "sweep.n_trials=1", "data.batch_size=256", "sweep.replicates={seed:[3,4]}"),
+    ],
+    ids=["seeds", "search", "greedy", "folds", "report"],
+)  # fmt: skip
+def test_the_best_trials_command_asks_for_its_very_runs(sweeping, arguments):
+    assert sweeping.command(*arguments) == 0
+    best, count = sweeping.sweeps[0]["best"], len(sweeping.runs)
+    python, m, module, *overrides = shlex.split(best["command"])
+    assert (python, m, module, overrides[0]) == ("python", "-m", "visionlab.train", "-m")
+    shutil.rmtree(sweeping.outputs / "sweeps")
+
+    assert sweeping.give(*overrides) == 0
+    (again,) = sweeping.sweeps
+    assert len(again["runs"]) == 2
+    assert set(again["best"]["dirs"]) == set(best["dirs"])
+    assert again["best"]["value"] == best["value"]
+    assert len(sweeping.runs) == count, "all are remembered"

@@ -19,6 +19,8 @@ RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
     "sweep.max_hours": schema.Number(0, open_low=True, or_null=True),
 }
 
+GRID = "visionlab.sweeps.grid.Grid"
+
 
 class Plan:
     """What was asked of a sweep.
@@ -110,12 +112,18 @@ class Plan:
         """Return the command of a trial alone: a single run, or a sweep over its replicates."""
         import shlex
 
-        fixed = [text for text in self.fixed if text.partition("=")[0] not in {*values, "test"}]
-        kept = ["sweep.replicates", "sweep.same_init"] if self.replicates else []
-        if self.replicates or self.reader.reaches_beyond("sweep", self.choice):  # it may choose data and model, too
-            kept.append("sweep=")
-        fixed = [text for text in fixed if not text.startswith(("sweep=", "sweep.")) or text.startswith(tuple(kept))]
+        beyond = self.reader.reaches_beyond("sweep", self.choice)  # it may choose data and model, too
+        keys = {*values, *self.replicates, "test"}
+        fixed = [text for text in self.fixed if text.partition("=")[0] not in keys and not text.startswith("sweep.")]
+        fixed = [text for text in fixed if beyond or not text.startswith("sweep=")]
         if self.settings["same_init"] and "seed" in values and "init_seed" not in values:
             fixed.append(f"init_seed={self.base['init_seed']}")
-        multirun = ["-m"] if self.replicates else []
-        return shlex.join(["python", "-m", "visionlab.train", *multirun, *fixed, *space.overrides(values)])
+        fixed += space.overrides(values)
+        if not self.replicates:
+            return shlex.join(["python", "-m", "visionlab.train", *fixed])
+        # A grid of nothing but the replicates, whatever found the values.
+        grid: dict[str, Any] = {"sweep.strategy": GRID} if beyond else {"sweep": "grid"}
+        grid |= {"sweep.parameters": None} if self.settings["parameters"] else {}
+        grid |= {"sweep.same_init": True} if self.settings["same_init"] else {}
+        grid["sweep.replicates"] = self.replicates
+        return shlex.join(["python", "-m", "visionlab.train", "-m", *fixed, *space.overrides(grid)])
