@@ -168,6 +168,17 @@ def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (conf_root() / group).glob("*.yaml") if not file.name.startswith("_"))
 
 
+def own_files(hydra: Any) -> list[str]:
+    """Return what a command needs before its overrides so that it finds the YAML files that are not ours.
+
+    Args:
+        hydra: Hydra's own node of a config.
+    """
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    paths = [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath=")]
+    return [*(word for folder in folders for word in ("--config-dir", folder)), *paths]
+
+
 def _list_choices() -> str:
     """List every group with its choices, 78 columns wide, for --help."""
     import textwrap

@@ -312,3 +312,19 @@ def test_the_best_trials_command_asks_for_its_very_runs(sweeping, arguments):
     assert set(again["best"]["dirs"]) == set(best["dirs"])
     assert again["best"]["value"] == best["value"]
     assert len(sweeping.runs) == count, "all are remembered"
+
+
+def test_commands_name_the_folder_of_ones_own_files(sweeping, tmp_path):
+    (tmp_path / "my conf" / "optimizer").mkdir(parents=True)
+    mine = "_target_: torch.optim.SGD\n_partial_: true\nlr: 0.03\nmomentum: 0.9\nweight_decay: 0.0\n"
+    (tmp_path / "my conf" / "optimizer" / "mine.yaml").write_text(mine)
+    name = "data.name='it, too'"
+    given = [*sweeping.base, f"outputs={sweeping.outputs}", "optimizer=mine", "optimizer.momentum=0,0.9", name]
+    assert sweeping.give("-m", "--config-dir", "my conf", *given) == 0
+    (sweep,), results = sweeping.sweeps, sweeping.runs
+    best = Path(sweep["best"]["dirs"][0]).name
+    for command in (sweep["command"], sweep["best"]["command"], results[best]["command"]):
+        python, m, module, *arguments = shlex.split(command)
+        assert (python, m, module) == ("python", "-m", "visionlab.train")
+        assert sweeping.give(*arguments) == 0
+    assert set(sweeping.runs) == set(results), "each asks for a run that is remembered"

@@ -9,7 +9,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab.compare import compare
-from visionlab.config import resolved
+from visionlab.config import own_files, resolved
 from visionlab.errors import UserError
 from visionlab.runs import Run
 from visionlab.sweeps import space
@@ -45,7 +45,8 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     base: Any = OmegaConf.to_container(
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
     )
-    plan = Plan(base, arguments, str(config.hydra.runtime.choices.get("sweep")), space.Reader(loader))
+    choice = str(config.hydra.runtime.choices.get("sweep"))
+    plan = Plan(base, arguments, choice, space.Reader(loader), own_files(config.hydra))
     strategy: Strategy = get_object(plan.settings["strategy"])(plan)
     composer = Composer(loader, config, plan)
     _check(strategy, composer, launcher)

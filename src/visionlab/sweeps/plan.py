@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
     "sweep.max_hours": schema.Number(0, open_low=True, or_null=True),
 }
 
+DOOR = ("python", "-m", "visionlab.train")
 GRID = "visionlab.sweeps.grid.Grid"
 
 
@@ -30,12 +31,21 @@ class Plan:
         arguments: The overrides of the command line.
         choice: The chosen file of conf/sweep.
         reader: Reads overrides.
+        own_files: What a command needs to find YAML files that are not ours.
 
     Raises:
         ConfigError: A setting is not possible.
     """
 
-    def __init__(self, base: Mapping[str, Any], arguments: list[str], choice: str, reader: space.Reader) -> None:
+    def __init__(
+        self,
+        base: Mapping[str, Any],
+        arguments: list[str],
+        choice: str,
+        reader: space.Reader,
+        own_files: Sequence[str] = (),
+    ) -> None:
+        self._own_files = own_files
         self.base, self.arguments, self.choice, self.reader = base, arguments, choice, reader
         self.settings: dict[str, Any] = base["sweep"]
         for error in schema.violations(base, RULES):
@@ -106,7 +116,7 @@ class Plan:
         """The command that continues the sweep."""
         import shlex
 
-        return shlex.join(["python", "-m", "visionlab.train", "-m", *self.arguments])
+        return shlex.join([*DOOR, "-m", *self._own_files, *self.arguments])
 
     def command_of(self, values: Mapping[str, Any]) -> str:
         """Return the command of a trial alone: a single run, or a sweep over its replicates."""
@@ -120,10 +130,10 @@ class Plan:
             fixed.append(f"init_seed={self.base['init_seed']}")
         fixed += space.overrides(values)
         if not self.replicates:
-            return shlex.join(["python", "-m", "visionlab.train", *fixed])
+            return shlex.join([*DOOR, *self._own_files, *fixed])
         # A grid of nothing but the replicates, whatever found the values.
         grid: dict[str, Any] = {"sweep.strategy": GRID} if beyond else {"sweep": "grid"}
         grid |= {"sweep.parameters": None} if self.settings["parameters"] else {}
         grid |= {"sweep.same_init": True} if self.settings["same_init"] else {}
         grid["sweep.replicates"] = self.replicates
-        return shlex.join(["python", "-m", "visionlab.train", "-m", *fixed, *space.overrides(grid)])
+        return shlex.join([*DOOR, "-m", *self._own_files, *fixed, *space.overrides(grid)])

@@ -1,5 +1,6 @@
 """A run from its config to its result: build, train, evaluate the best epoch, record."""
 
+import shlex
 import time
 import traceback
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from visionlab import reference, runs
-from visionlab.config import resolved
+from visionlab.config import own_files, resolved
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import UserError
 from visionlab.models.summary import Summary, summarise
@@ -146,10 +148,11 @@ def _begin(
     if plain["callbacks"]["progress"]["show"]:
         _introduce(data, classifier, layers)
     summary = data.summary()
+    own = own_files(HydraConfig.get()) if HydraConfig.initialized() else []
     run.update(
         status="running",
         error=None,
-        command=" ".join(["python -m visionlab.train", *overrides]),
+        command=shlex.join(["python", "-m", "visionlab.train", *own, *overrides]),
         overrides=overrides,
         hash=runs.identity(plain),
         config_hash=runs.identity(plain),
