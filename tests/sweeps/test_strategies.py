@@ -219,6 +219,12 @@ def test_folds_are_ranked_by_their_mean(sweeping, capsys):
     assert "±" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("given", "seeds"), [(["seed=7"], [7]), (["seed=7", "optimizer.lr=1e-2,3e-2"], [7, 7])])
+def test_one_seed_on_the_command_line_replaces_those_of_the_file(sweeping, given, seeds):
+    assert sweeping.command("sweep=seeds", *given) == 0
+    assert [result["seed"] for result in sweeping.runs.values()] == seeds
+
+
 def test_seeds_may_share_their_initial_weights(sweeping):
     import yaml
 

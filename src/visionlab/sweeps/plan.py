@@ -57,10 +57,11 @@ class Plan:
             if mode not in ("max", "min"):
                 raise ConfigError(f"{name}: {mode} is no direction", where="sweep.objectives", remedy="give max or min")
         self.objectives: dict[str, str] = objectives
+        self._given = {key: [value] for key, value in reader.values_of(self.fixed).items()}
         # Replicates are no axis of the search, wherever their values were given.
         written: dict[str, Any] = self.settings["replicates"] or {}
         self.replicates = {
-            key: space.values(key, self._swept.pop(key, None) or reader.read(key, values))
+            key: space.values(key, self._swept.pop(key, None) or self._given.get(key) or reader.read(key, values))
             for key, values in written.items()
         }
 
@@ -73,7 +74,7 @@ class Plan:
         Args:
             keep_ranges: Whether ranges and intervals stay what they are, for a search that need not try every value.
         """
-        given = {key: [value] for key, value in self.reader.values_of(self.fixed).items()} | self._swept
+        given = self._given | self._swept
         parameters = self.settings["parameters"] or {}
         grids = parameters if isinstance(parameters, list) else [parameters]
         expanded = []
