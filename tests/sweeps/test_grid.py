@@ -114,3 +114,31 @@ def test_a_run_that_is_not_completed_is_continued_whatever_metrics_it_has(sweepi
     Run(directory).update(status="interrupted")
     assert sweeping.command(*arguments) == 0
     assert set(sweeping.statuses()) == {"completed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        (["optimizer.lr=1e-3,1e-2"], ["optimizer.lr=1e-3,1e-2,1e-1"]),
+        (["sweep=greedy", "optimizer.lr=1e-3,1e-2"], ["sweep=greedy", "optimizer.lr=1e-3,1e-2,1e-1"]),
+        (
+            ["sweep=optuna", "optimizer.lr=interval(1e-3,1e-1)", "sweep.n_trials=2"],
+            ["sweep=optuna", "optimizer.lr=interval(1e-3,1e-1)", "sweep.n_trials=3"],
+        ),
+    ],
+    ids=["grid", "greedy", "search"],
+)
+def test_a_sweep_whose_time_is_over_answers_what_it_has_and_begins_nothing(sweeping, capsys, arguments, more):
+    assert sweeping.command(*arguments) == 0
+    capsys.readouterr()
+
+    assert sweeping.command(*arguments, "sweep.max_hours=1e-9") == 0
+    printed = capsys.readouterr().out
+    assert "2 of 2 trials were remembered" in printed
+    assert "are over" not in printed, "nothing is left to continue"
+
+    assert sweeping.command(*more, "sweep.max_hours=1e-9") == 0
+    assert "are over" in capsys.readouterr().out
+    assert len(sweeping.runs) == 2
+    assert sweeping.command(*more) == 0
+    assert len(sweeping.runs) == 3

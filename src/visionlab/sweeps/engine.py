@@ -118,9 +118,7 @@ class Engine:
 
     def _ask(self) -> bool:
         """Ask for a trial, answer what is remembered of it and queue the rest; False where there is none now."""
-        limit = self.plan.settings["max_hours"]
-        if limit is not None and self.record.seconds > 3600 * limit:
-            self.display.out_of_time = True
+        if self.display.out_of_time:
             return False
         trial = self.strategy.ask()
         if trial is None:
@@ -132,6 +130,11 @@ class Engine:
             self.strategy.tell(trial, outcome)
             self.display.told(trial, outcome, remembered=False)
             return True
+        limit = self.plan.settings["max_hours"]
+        over = limit is not None and self.record.seconds > 3600 * limit
+        if over and not all(self._answered(_Wanted(trial, request)) for request in opened.requests):
+            self.display.out_of_time = True  # what is remembered is answered all the same
+            return False
         self._open.append(opened)
         opened.missing = {request.dir.name for request in opened.requests}
         for request in opened.requests:
