@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -23,10 +24,11 @@ PATIENCE = 120.0  # seconds that a run gets to write its checkpoint when it is a
 
 @dataclass
 class _Worker:
-    """A process, the way to it, and the job that it works on."""
+    """A process, the way to it, its number, which decides on its GPU, and the job that it works on."""
 
     process: Any
     pipe: Connection
+    number: int
     job: Job | None = None
 
 
@@ -88,7 +90,8 @@ class Parallel:
         self._workers.clear()
 
     def _hire(self) -> _Worker:
-        number = len(self._workers)
+        taken = {worker.number for worker in self._workers}
+        number = next(free for free in itertools.count() if free not in taken)  # one that died left its own
         mine, its = self._context.Pipe()
         environment = {"OMP_NUM_THREADS": str(self._threads)}
         if self._gpus:
@@ -96,7 +99,7 @@ class Parallel:
         process = self._context.Process(target=_work, args=(its, self._task, environment), name=f"worker {number}")
         process.start()
         its.close()
-        worker = _Worker(process, mine)
+        worker = _Worker(process, mine, number)
         self._workers.append(worker)
         return worker
 

@@ -1,0 +1,46 @@
+"""Which GPU a worker gets; what trains in workers is tested where sweeps are killed."""
+
+import os
+from multiprocessing.connection import Connection
+
+import pytest
+from omegaconf import OmegaConf
+
+from visionlab.sweeps.jobs import Job
+from visionlab.sweeps.parallel import Parallel
+from visionlab.train import job
+
+
+class Idle:
+    """A process that holds its end of the pipe until it dies."""
+
+    exitcode = -9
+
+    def __init__(self, target, args, name):
+        self.pipe, _, self.environment = args
+
+    def start(self):
+        self.pipe = Connection(os.dup(self.pipe.fileno()))
+
+    def join(self, timeout=None):
+        self.pipe.close()
+
+
+@pytest.mark.parametrize("dying", [0, 1, 2])
+def test_the_successor_of_a_worker_that_died_gets_its_gpu(tmp_path, monkeypatch, dying):
+    executor = Parallel(job, slots=3, threads=1, gpus=["4", "5", "6"])
+    monkeypatch.setattr(executor._context, "Process", Idle, raising=False)
+    jobs = [Job(tmp_path / str(number), OmegaConf.create()) for number in range(3)]
+    for one in jobs:
+        executor.submit(one)
+
+    def used():
+        return sorted(worker.process.environment["CUDA_VISIBLE_DEVICES"] for worker in executor._workers)
+
+    assert used() == ["4", "5", "6"]
+    executor._workers[dying].process.pipe.close()
+    ((lost, ended),) = executor.wait()
+    assert lost is jobs[dying] and ended.killed
+    executor.submit(lost)
+    assert used() == ["4", "5", "6"]
+    executor.close()
