@@ -105,6 +105,13 @@ def test_trials_are_ended_early_by_the_objective_alone(sweeping, capsys, argumen
     assert "sweep.objectives" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "says"), [("val/accuracy", "val/acc"), ("test/acc", "one of")])
+def test_an_objective_that_no_trial_has_is_said_before_training(sweeping, capsys, name, says):
+    assert sweeping.command("optimizer.lr=1e-3,1e-2", f"sweep.objectives={{{name}:max}}") == 2
+    assert not sweeping.runs
+    assert says in capsys.readouterr().err
+
+
 def test_several_objectives_have_a_front(sweeping):
     arguments = (
         "sweep=optuna",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visionlab import runs, schema
-from visionlab.errors import ConfigError
+from visionlab.errors import ConfigError, nearest
 from visionlab.sweeps import space
 
 RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
@@ -19,6 +19,8 @@ RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
     "sweep.max_hours": schema.Number(0, open_low=True, or_null=True),
 }
 
+# Figures of a trial that a sweep may seek; not those of the test split, which must not choose.
+OBJECTIVES = (*schema.MONITOR.values, "parameters", "trainable_parameters", "flops", "seconds", "images_per_second")
 DOOR = ("python", "-m", "visionlab.train")
 GRID = "visionlab.sweeps.grid.Grid"
 
@@ -54,6 +56,9 @@ class Plan:
         self.monitored: dict[str, str] = {base["monitor"]: base["mode"]}  # what a run shows after each epoch
         objectives = self.settings["objectives"] or self.monitored
         for name, mode in objectives.items():
+            if name not in OBJECTIVES:
+                what = f"trials cannot be compared by {name}"
+                raise ConfigError(what, where="sweep.objectives", remedy=nearest(name, OBJECTIVES))
             if mode not in ("max", "min"):
                 raise ConfigError(f"{name}: {mode} is no direction", where="sweep.objectives", remedy="give max or min")
         self.objectives: dict[str, str] = objectives
