@@ -132,7 +132,7 @@ class Plan:
         keys = {*values, *self.replicates, "test"}
         fixed = [text for text in self.fixed if text.partition("=")[0] not in keys and not text.startswith("sweep.")]
         fixed = [text for text in fixed if beyond or not text.startswith("sweep=")]
-        if self.settings["same_init"] and "seed" in values and "init_seed" not in values:
+        if self.settings["same_init"] and "seed" in keys and "init_seed" not in keys:
             fixed.append(f"init_seed={self.base['init_seed']}")
         fixed += space.overrides(values)
         if not self.replicates:
