@@ -10,7 +10,6 @@ import pytest
 from hydra.utils import get_object, instantiate
 
 from visionlab.config import check, choices, compose, conf_root, resolved
-from visionlab.errors import ConfigError
 
 CONF = conf_root()
 GROUPS = ("data", "augment", "model", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger")
@@ -29,26 +28,6 @@ def test_every_choice_composes_and_passes_the_checks(group, choice):
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_composes(choice):
     check(resolved(compose([f"experiment={choice}", "data.root=x"])))
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        (["monitor=val/loss"], "mode=min"),
-        (["mode=min"], "mode=max"),
-        (["monitor=val/accuracy"], "val/acc"),
-        (["callbacks.early_stopping.monitor=val/loss"], "callbacks.early_stopping.mode=min"),
-        (["callbacks.rollback.monitor=loss"], "val/loss"),
-        (["callbacks.ema.decay=0.9", "callbacks.swa.start=0.5"], "one of"),
-        (["optimizer.fused=true", "trainer.gradient_clip_val=1", "trainer.precision=bf16-mixed"], "fused=false"),
-        (["trainer.precision=bf16-true"], "bf16-mixed"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value),
-)
-def test_what_cannot_go_together_is_said_before_training(settings, says):
-    with pytest.raises(ConfigError) as found:
-        check(resolved(compose(settings)))
-    assert says in str(found.value)
 
 
 def test_what_goes_together_passes():
