@@ -41,7 +41,12 @@ def test_a_system_is_run_once_and_stands_beside_what_was_printed(data, tmp_path,
     text = markdown([same], today="1 May", remark="The images were small.")
     line = next(line for line in text.splitlines() if "002_alexnet_adam" in line)
     assert f"{same.values[0]:.3f}" in line and "0.100" in line and "shortened to 1 of 35 epochs" in line
-    assert f"data.root={data / 'tiny_imagenet10'}" in line and "1 May; cpu" in text and "The images were small." in text
+    assert (
+        f"data.root={data / 'tiny_imagenet10'}" in line
+        and "on 1 May." in text
+        and "torch" in line
+        and "The images were small." in text
+    )
 
 
 def test_a_table_gathers_the_longest_runs_of_every_seed(data, tmp_path):
@@ -176,3 +181,79 @@ def test_the_command_line_takes_names_options_and_overrides_in_any_order(data, t
     reproduce.main(["002_alexnet_adam", *given, *TINY])
     line = next(line for line in table.read_text().splitlines() if "002_alexnet_adam" in line)
     assert SMALLER in line and "data.image_size=63" in line
+
+
+@pytest.fixture
+def row(tmp_path):
+    """Return a function that makes a row of two seeds that got this share of the images right."""
+
+    where = {"device": "cuda", "cores": 16, "versions": {"torch": "2.15.0"}}
+    given = {"data.train_fraction": 1.0, "data.image_size": 32, "trainer.max_epochs": 8, "trainer.precision": "32-true"}
+
+    def make(experiment, share, epochs=8):
+        result = {
+            "metrics": {"test/acc": share}, "epochs": 8, "seconds": {"fit": 60, "total": 90}, "environment": where,
+        }  # fmt: skip
+        folders = [tmp_path / f"{experiment}-{share}-{seed}" for seed in (0, 1)]
+        made = [Run(make_run(folder, seed=i, result=result, config=given)) for i, folder in enumerate(folders)]
+        return Row(experiment, printed={"test/acc": 0.5}, runs=made, epochs=epochs, image_size=32)
+
+    return make
+
+
+def lines(page):
+    return {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+
+
+def test_a_table_keeps_what_another_machine_measured(row):
+    first = markdown([row("002_best", 0.7), row("001_best", 0.8)], today="1 May", remark="The photographs were small.")
+    here = [row("002_best", 0.6), Row("001_best", missing="not run"), Row("001_resnet20", missing="not run")]
+    second = markdown(here, today="2 May", standing=first)
+    assert "on 2 May.\n\nThe photographs were small.\n" in second and "1 May" not in second
+    assert list(lines(second)) == ["001_best", "001_resnet20", "002_best"]
+    assert lines(second)["001_best"] == lines(first)["001_best"] and "0.800" in lines(first)["001_best"]
+    assert "0.600" in lines(second)["002_best"] and "not run" in lines(second)["001_resnet20"]
+    assert second.count("## Report 001") == 1
+    assert markdown(here, today="2 May", standing=second) == second, "a page grew as it was written again"
+    assert "other words" in markdown(here, today="2 May", remark="In other words.", standing=second)
+    assert "small" not in markdown(here, today="2 May", remark="In other words.", standing=second)
+
+
+def test_a_shortened_training_does_not_take_the_place_of_a_whole_one(row):
+    whole, short, longer = row("001_best", 0.8), row("001_best", 0.3, epochs=30), row("001_best", 0.4, epochs=20)
+    assert short.cuts and longer.cuts and not whole.cuts
+    page = markdown([whole], today="1 May")
+    assert lines(markdown([short], today="2 May", standing=page)) == lines(page)
+    page = markdown([short], today="1 May")
+    assert "0.400" in lines(markdown([longer], today="2 May", standing=page))["001_best"]
+    assert "0.800" in lines(markdown([whole], today="2 May", standing=page))["001_best"]
+
+
+def test_a_line_says_when_and_on_what_it_was_measured(row):
+    first = row("001_best", 0.8)
+    assert [run.result["started"] for run in first.runs] == ["2026-11-20T14:03:00+00:00"] * 2
+    line = lines(markdown([first], today="1 May"))["001_best"]
+    assert "| 20 November 2026; cuda (16 cores), torch 2.15.0 |" in line
+
+
+def test_the_command_line_adds_to_the_table_that_stands(data, tmp_path, capsys):
+    from visionlab import reproduce
+
+    table = tmp_path / "table.md"
+    given = ["--data", str(data), "--table", str(table), *TINY]
+    one, two = (["--outputs", str(tmp_path / name)] for name in ("one", "two"))
+    reproduce.main(["002_alexnet_adam", *given, *one, "--epochs", "1", "--remark", "On grey noise."])
+    before = lines(table.read_text())
+    reproduce.main(["002_alexnet_batch32", *given, *two, "--only-table"])
+    after = lines(table.read_text())
+    assert list(after) == ["002_alexnet_adam", "002_alexnet_batch32"] and after | before == after
+    assert "On grey noise." in table.read_text()
+    assert "002_alexnet_adam" not in capsys.readouterr().out.split("What the reports printed")[-1]
+
+
+def test_a_command_survives_the_shell(tmp_path):
+    import shlex
+
+    folder = tmp_path / "my photographs"
+    (row,) = visionlab.reproduce("004_mlp", photos={"004": folder}, only_table=True, outputs=tmp_path)
+    assert f"data.root={folder}" in shlex.split(row.command)

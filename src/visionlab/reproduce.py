@@ -5,6 +5,7 @@ trained, and one page and one Markdown table put ours beside what was printed.
 """
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +119,7 @@ def _ask(
         own.append(f"model.weights={weights[config.model.name]}")
         row.stand_ins.append(f"weights of {Path(weights[config.model.name]).name} for ImageNet's")
     own += extra
-    row.command = " ".join(["python -m visionlab.train", *own])
+    row.command = shlex.join(["python", "-m", "visionlab.train", *own])
     return row, own
 
 
@@ -204,7 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--outputs", default="outputs", help="where the runs live")
     parser.add_argument("--only-table", action="store_true", help="train nothing; gather the longest complete runs")
     parser.add_argument("--remark", default="", help="a sentence for the head of the page, as about the images at hand")
-    parser.add_argument("--table", type=Path, help="Markdown file to write (<outputs>/reproduction.md)")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        help="Markdown file (<outputs>/reproduction.md); its lines stay where nothing has been run here",
+    )
     asked = parser.parse_intermixed_args(arguments)  # names and overrides stand on either side of options
     extra = [word for word in asked.which if "=" in word]
     which = [word for word in asked.which if "=" not in word]
@@ -212,10 +217,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *which, data=asked.data, photos=dict(asked.photos), weights=dict(asked.weights),
         seeds=asked.seeds, epochs=asked.epochs, outputs=asked.outputs, only_table=asked.only_table, extra=extra,
     )  # fmt: skip
-    text = markdown(rows, today=datetime.now(UTC).strftime("%d %B %Y"), remark=asked.remark)
     table = asked.table or Path(asked.outputs) / "reproduction.md"
-    runs.write_atomically(table, text)
-    print(text)
+    page = {"today": datetime.now(UTC).strftime("%d %B %Y").lstrip("0"), "remark": asked.remark}
+    standing = table.read_text(encoding="utf-8") if table.exists() else ""
+    runs.write_atomically(table, markdown(rows, **page, standing=standing))
+    print(markdown(rows, **page))
     complete = [run.dir for row in rows for run in row.runs]
     if complete:
         from visionlab.compare import compare

@@ -4,9 +4,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from visionlab.runs import Run
+
+MADE = "Made by `python -m visionlab.reproduce`"
 
 
 @dataclass
@@ -101,19 +104,29 @@ def _pixels(size: Any) -> int:
     return math.prod(size) if isinstance(size, Sequence) else size**2
 
 
-def markdown(rows: Sequence[Row], *, today: str, remark: str = "") -> str:
+HEAD = ("system", "metric", "printed", "ours", "n", "difference", "time", "measured", "remarks", "overrides")
+
+
+def markdown(rows: Sequence[Row], *, today: str, remark: str = "", standing: str = "") -> str:
     """Return the page in Markdown: a table for each report, and what holds for all of them.
 
     Args:
         rows: The systems.
         today: The date of the page.
-        remark: A sentence about what was at hand, as of the images.
+        remark: A paragraph about what was at hand, as of the images.
+        standing: The page of an earlier day or of another machine. Its lines stay where there is no run now, or only a
+            shortened one beside a whole one; so does its remark where none is given.
     """
-    made = f"Made by `python -m visionlab.reproduce --only-table` on {today}; {_machine(rows)}."
-    lines = [
+    remark, lines = remark or _remark(standing), _lines(standing)
+    for row in rows:
+        before = lines.get(row.system, "")
+        if not before or (row.runs and ("**" in before or not row.cuts)):
+            lines[row.system] = f"| {' | '.join(_cells(row, rows))} |"
+    page = [
         "# What the reports printed, and what came out here",
         "",
-        f"{made} {remark}".strip(),
+        f"{MADE} on {today}.",
+        *(["", remark] if remark else []),
         "",
         "- *ours* is the mean over n seeds ± their standard deviation, of the epoch that was best on validation.",
         "- *difference* is ours less what was printed, and in brackets how many of its standard errors that is, by the",
@@ -122,22 +135,38 @@ def markdown(rows: Sequence[Row], *, today: str, remark: str = "") -> str:
         "- A row whose training was shortened, or that stands on other images or weights, is not the report's: it has",
         "  no difference, and shows that the system runs.",
         "- *time* is of one run, in minutes; in brackets the report's whole training, estimated from the pace of what",
-        "  was run, by epochs, images and pixels. A row's command is `python -m visionlab.train` and its last column.",
+        "  was run, by epochs, images and pixels. *measured* is when its last run began, and on what.",
+        "- A row's command is `python -m visionlab.train` and its last column.",
     ]
-    for report in sorted({row.experiment[:3] for row in rows}):
-        head = ["system", "metric", "printed", "ours", "n", "difference", "time", "remarks", "overrides"]
-        lines += ["", f"## Report {report}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        lines += [f"| {' | '.join(_cells(row, rows))} |" for row in rows if row.experiment.startswith(report)]
-    return "\n".join([*lines, ""])
+    for report in sorted({system[1:4] for system in lines}):
+        page += ["", f"## Report {report}", "", f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD)]
+        # The trials of a system stay in the order in which its file lists them.
+        page += [lines[system] for system in sorted(lines, key=_experiment) if system[1:4] == report]
+    return "\n".join([*page, ""])
 
 
-def _machine(rows: Sequence[Row]) -> str:
-    """Return on what the runs were computed, by the runs' own records."""
-    found = set()
-    for run in (run for row in rows for run in row.runs):
-        where = run.result["environment"]
-        found.add(f"{where['device']} ({where['cores']} cores), torch {where['versions']['torch']}")
-    return "; ".join(sorted(found)) or "nothing has been run"
+def _lines(page: str) -> dict[str, str]:
+    """Return the lines of a page's tables by system."""
+    return {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| `")}
+
+
+def _remark(page: str) -> str:
+    """Return the paragraph of a page about what was at hand, if it has one."""
+    paragraphs = page.split("\n\n")
+    made = next((i for i, text in enumerate(paragraphs) if text.startswith(MADE)), None)
+    after = "" if made is None else paragraphs[made + 1]
+    return "" if after.startswith("- ") else after
+
+
+def _experiment(system: str) -> str:
+    """Return the experiment of a system's name."""
+    return system.split("`")[1]
+
+
+def _measured(run: Run) -> str:
+    """Return when and on what a run was computed, by its own record."""
+    where, day = run.result["environment"], datetime.fromisoformat(run.result["started"]).strftime("%d %B %Y")
+    return f"{day.lstrip('0')}; {where['device']} ({where['cores']} cores), torch {where['versions']['torch']}"
 
 
 def _minutes(row: Row, rows: Sequence[Row]) -> str:
@@ -174,6 +203,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         str(len(values) or ""),
         difference,
         _minutes(row, rows),
+        _measured(max(row.runs, key=lambda run: str(run.result["started"]))) if row.runs else "",
         "; ".join(remarks),
         f"`{row.command.removeprefix('python -m visionlab.train ')}`",
     ]
