@@ -228,6 +228,22 @@ def test_from_python_bad_files_are_logged_and_nothing_readable_is_an_error(run, 
     assert "bad.jpg is skipped: not an image" in caplog.text
 
 
+def test_files_of_a_folder_that_may_be_images_are_told_of(run, tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name in ("a.heic", "b.HEIC", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(b"0")
+    told = "2 files with other endings are left out: 2 .heic; convert what is a photograph to JPEG or PNG"
+    with pytest.raises(DataError, match="no images in in"):
+        visionlab.predict(run, "in")
+    assert told in caplog.text
+    photo(3, 2).save(tmp_path / "in" / "good.png")
+    for source, also in (("in", True), ("i*", True), ("in/*.png", False)):  # the last says itself what is wanted
+        caplog.clear()
+        assert [record["image"] for record in visionlab.predict(run, source)] == ["in/good.png"]
+        assert (told in caplog.text) == also
+
+
 def test_bf16_runs_are_predicted_in_bf16(photos, tmp_path):
     """What was evaluated in half the digits is predicted in them, or the confidences would differ visibly."""
     data = ["data=folder", f"data.root={photos}", "data.image_size=16", "trainer.precision=bf16-mixed"]

@@ -1,7 +1,8 @@
 """Finds the images of a source and reads them, batch by batch."""
 
 import glob
-from collections import deque
+import logging
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from visionlab.data import files
+from visionlab.data.endings import left_out
 from visionlab.data.index import canonical
 from visionlab.data.reader import reason
 from visionlab.data.transform import Transform
 from visionlab.errors import DataError
 
+log = logging.getLogger(__name__)
 AHEAD = 2  # batches that are being read while the network computes; they bound the memory
 
 
@@ -55,37 +58,40 @@ def find(source: str | Path) -> Source:
 
     Args:
         source: An image file, whatever its ending; a folder, of which all files below it with the ending of an image
-            are taken; or a pattern with `*`, `?`, `[...]` and `**` (any number of folders) of such files and folders.
+            are taken, and the log says what else may be one; or a pattern with `*`, `?`, `[...]` and `**` (any number
+            of folders) of such files and folders.
 
     Raises:
         DataError: There are none.
     """
-    path = Path(source).expanduser()
+    path, others = Path(source).expanduser(), Counter[str]()
     if path.is_file():
         return Source([path], path.parent)
     if path.is_dir():
-        found, base = _below(path), path
+        found, base = _below(path, others), path
     elif glob.has_magic(str(path)):
-        found, base = _matching(str(path)), Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        found, base = _matching(str(path), others), Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     else:
         raise _none(f"there is no such file or folder: {path}")
+    if others:
+        log.warning("%s", left_out(others))
     if not found:
         raise _none(f"there are no images {'in' if path.is_dir() else 'that match'} {path}")
     return Source(sorted(set(found), key=lambda image: canonical(image.as_posix())), base)
 
 
-def _below(folder: Path) -> list[Path]:
+def _below(folder: Path, others: Counter[str]) -> list[Path]:
     try:
-        return [folder / name for name, _, _ in files.images(folder, ".")]
+        return [folder / name for name, _, _ in files.images(folder, ".", others)]
     except DataError as error:
         raise DataError(error.what, where="source", remedy=error.remedy) from error
 
 
-def _matching(pattern: str) -> list[Path]:
+def _matching(pattern: str, others: Counter[str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, glob.iglob(pattern, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if path.is_dir():
-            found += _below(path)
+            found += _below(path, others)
         elif path.name.lower().endswith(files.EXTENSIONS):
             found.append(path)
     return found
