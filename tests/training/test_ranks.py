@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -57,12 +58,14 @@ def witness(tmp_path, monkeypatch):
 
 def test_two_devices_give_the_figures_of_one(tmp_path, witness):
     seen, folder = witness
-    door(*RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}")
+    (tmp_path / "my conf").mkdir()
+    door("--config-dir", str(tmp_path / "my conf"), *RUN, *TWO, *seen, f"hydra.run.dir={tmp_path / 'two'}")
     assert sorted(path.name for path in folder.iterdir()) == ["0.05-0.json", "0.05-1.json"]
     assert all(json.loads(path.read_text())["left"] for path in folder.iterdir())
     one = visionlab.train(RUN, directory=tmp_path / "one")
     two = Run(tmp_path / "two")
     assert two.status == "completed"
+    assert shlex.split(two.result["command"])[3:5] == ["--config-dir", str(tmp_path / "my conf")]
     for name, value in one.result["metrics"].items():
         assert two.result["metrics"][name] == pytest.approx(value, abs=2e-5), name
     assert [(p["image"], p["predicted"]) for p in two.predictions] == [

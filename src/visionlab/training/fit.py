@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import lightning
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -148,7 +147,8 @@ def _begin(
     if plain["callbacks"]["progress"]["show"]:
         _introduce(data, classifier, layers)
     summary = data.summary()
-    own = own_files(HydraConfig.get()) if HydraConfig.initialized() else []
+    hydra = run.dir / ".hydra" / "hydra.yaml"  # what the door left: ranks and resume=<run> are commands of their own
+    own = own_files(OmegaConf.load(hydra).hydra) if hydra.exists() else []
     run.update(
         status="running",
         error=None,
