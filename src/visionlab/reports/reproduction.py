@@ -10,6 +10,7 @@ from typing import Any
 from visionlab.runs import Run
 
 MADE = "Made by `python -m visionlab.reproduce`"
+HEAD = ("system", "metric", "printed", "ours", "n", "difference", "time", "measured", "remarks", "overrides")
 
 
 @dataclass
@@ -102,9 +103,6 @@ class Row:
 def _pixels(size: Any) -> int:
     """Count the pixels of an image of a side or of (height, width)."""
     return math.prod(size) if isinstance(size, Sequence) else size**2
-
-
-HEAD = ("system", "metric", "printed", "ours", "n", "difference", "time", "measured", "remarks", "overrides")
 
 
 def markdown(rows: Sequence[Row], *, today: str, remark: str = "", standing: str = "") -> str:
