@@ -41,7 +41,8 @@ def test_what_changes_the_outcome_changes_the_identity():
     different = [
         [], ["optimizer.lr=0.02"], ["seed=1"], ["init_seed=1"], ["data.batch_size=64"], ["trainer.max_epochs=3"],
         ["scheduler=step"], ["augment=flip"], ["model.network.dropout=0.1"], ["trainer.accelerator=auto"],
-        ["monitor=val/loss"],
+        ["monitor=val/loss"], ["trainer.limit_train_batches=1"], ["+trainer.overfit_batches=1"],
+        ["+trainer.overfit_batches=1.0"],
     ]  # fmt: skip
     assert len({identity(*overrides) for overrides in different}) == len(different)
 

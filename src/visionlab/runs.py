@@ -46,6 +46,8 @@ NOT_IDENTITY = (
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
 )
+# Lightning takes an int here for so many batches and a float for a share: 1 is one batch, 1.0 is all of them.
+BATCHES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval")
 
 
 def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:
@@ -53,7 +55,7 @@ def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:
 
     Args:
         config: The resolved config as plain containers. Defaults are in it, so an edited YAML file changes the hash;
-            the order of keys does not, nor does 1e-3 for 0.001 or 1 for 1.0.
+            the order of keys does not, nor does 1e-3 for 0.001 or 1 for 1.0, except where it counts batches.
         without: Further keys that do not count, as the seed for what repetitions have in common.
     """
     kept = json.loads(json.dumps(config, default=str))
@@ -68,8 +70,16 @@ def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:
         for parent in parents:
             node = node.get(parent) or {}
         node.pop(last, None)
+    if "trainer" in kept:
+        kept["trainer"] = {key: with_unit(key, value) for key, value in kept["trainer"].items()}
     text = json.dumps(_canonical(kept), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def with_unit(key: str, value: Any) -> Any:
+    """Tell a number of batches from a share of them, which otherwise are equal where both are 1."""
+    counts = key.rpartition(".")[2] in BATCHES and isinstance(value, int)
+    return f"{value} batches" if counts else value
 
 
 def _canonical(value: Any) -> Any:

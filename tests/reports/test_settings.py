@@ -30,6 +30,8 @@ def test_only_what_differs_is_told_and_equal_numbers_are_equal():
     runs = [flat(), flat(optimizer__lr=0.01, seed=3), flat(optimizer__lr=0.001)]
     assert settings.differing(runs) == ["optimizer.lr"]
     assert settings.differing([flat(optimizer__lr=1), flat(optimizer__lr=1.0)]) == []
+    one_batch, all_of_them = flat(trainer={"limit_val_batches": 1}), flat(trainer={"limit_val_batches": 1.0})
+    assert settings.differing([one_batch, all_of_them]) == ["trainer.limit_val_batches"]
 
 
 def test_seeds_and_folds_repeat_an_experiment_and_a_split_seed_does_not():

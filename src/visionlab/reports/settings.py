@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from visionlab.runs import NOT_IDENTITY
+from visionlab.runs import NOT_IDENTITY, with_unit
 
 _REPLICATES = ("seed", "init_seed", "fold")
 _ALWAYS_SHOWN = {"data.name", "model.name"}  # in columns of their own
@@ -28,7 +28,7 @@ def flatten(config: Mapping[str, Any]) -> Flat:
             elif key == "_target_":
                 flat[prefix.rstrip(".")] = str(value).rpartition(".")[2]
             else:
-                flat[dotted] = json.dumps(value) if isinstance(value, list) else value
+                flat[dotted] = json.dumps(value) if isinstance(value, list) else with_unit(dotted, value)
 
     walk(config, "")
     if (config.get("data") or {}).get("published"):
