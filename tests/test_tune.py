@@ -33,6 +33,22 @@ def test_the_advice_is_a_config_to_train_with(tmp_path):
     assert (tmp_path / "advice" / "batch_size.yaml").read_text().startswith("# @package _global_")
 
 
+def test_a_speed_is_of_the_images_that_there_are(tmp_path, monkeypatch):
+    """The last batch of an epoch is smaller, and a set may have fewer images than a batch."""
+    from visionlab.training import tuning
+
+    monkeypatch.setattr(tuning, "in_turns", lambda steps, rounds, device: dict.fromkeys(steps, 1.0))
+    given, really = [], tuning.endless
+    monkeypatch.setattr(tuning, "endless", lambda loader: given.append(really(loader)) or given[-1])
+    rows = visionlab.tune([*QUICK, "what=batch_size", "steps=1"], directory=tmp_path)
+    assert [row["images_per_second"] for row in rows] == [row["batch_size"] for row in rows]
+    for batches, row in zip(given, rows, strict=True):
+        assert {len(next(batches).labels) for _ in range(8)} == {row["batch_size"]}
+    train = visionlab.train([*QUICK, "trainer.max_epochs=1"], directory=tmp_path / "run").result["data"]["train"]
+    rows = visionlab.tune([*QUICK, "data.batch_size=100000", "compile=false", "steps=1"], directory=tmp_path)
+    assert {row["images_per_second"] for row in rows} == {train}
+
+
 def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):
     rows = visionlab.tune([*QUICK, "what=lr", "min_lr=1e-5", "max_lr=1"], directory=tmp_path)
     assert rows[0]["lr"] == pytest.approx(1e-5) and rows[0]["lr"] < rows[-1]["lr"] <= 1

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from statistics import median
 
 import torch
@@ -103,9 +103,9 @@ def in_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[
 
 
 def endless(loader: object) -> Iterator[Batch]:
-    """Repeat the first few batches of a loader for ever: reading them is not what is timed."""
-    kept = [batch for batch, _ in zip(iter(loader), range(4), strict=False)]  # type: ignore[call-overload]
-    return cycle(kept)
+    """Repeat the first few whole batches of a loader for ever: reading them is not what is timed."""
+    first = list(islice(iter(loader), 4))  # type: ignore[call-overload]
+    return cycle([batch for batch in first if len(batch.labels) == len(first[0].labels)])
 
 
 def _wait(device: torch.device) -> None:
