@@ -35,15 +35,16 @@ def test_101_classes_have_all_their_names(many=101):
 
 
 def test_bars_have_the_length_of_their_values():
-    axes = figures.class_bars(["a", "b"], [0.25, 1.0]).axes[0]
+    axes = figures.class_bars(["a", "b"], [0.25, 1.0], mean=0.3).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.25, 1.0]
+    assert list(axes.lines[0].get_xdata()) == [0.3, 0.3]
 
 
 @pytest.mark.parametrize(
     "draw",
     [
         lambda names: figures.confusion_matrix(np.eye(2, dtype=np.int64), names),
-        lambda names: figures.class_bars(names, [0.25, 1.0]),
+        lambda names: figures.class_bars(names, [0.25, 1.0], mean=0.5),
         lambda names: figures.curves({name: ([1, 2], [3.0, 1.0]) for name in names}, y="loss", log=True),
     ],
 )
@@ -79,6 +80,6 @@ def test_reliability_states_the_error_and_the_bins():
 
 
 def test_nothing_is_registered_globally():
-    figures.class_bars(["a"], [1.0])
+    figures.class_bars(["a"], [1.0], mean=1.0)
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()

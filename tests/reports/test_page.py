@@ -54,6 +54,7 @@ def test_a_small_picture_is_kept_exactly_and_a_large_one_is_made_smaller(side, k
 def test_how_numbers_are_written():
     assert [numbers.percent(v) for v in (0.71234, 1.0, math.nan, None)] == ["71.23\u00a0%", "100.00\u00a0%", "–", "–"]  # noqa: RUF001
     assert [numbers.short(v) for v in (12, 2_122_186, 3.9e8)] == ["12", "2.12\u00a0M", "390\u00a0M"]
+    assert [numbers.short(v) for v in (999.4, 999_400, 999_700)] == ["999", "999\u00a0k", "1\u00a0M"]
     assert [numbers.significant(v) for v in (0.8123, 12.0, 1e-5, math.nan)] == ["0.8123", "12.00", "1e-05", "NaN"]
     spans = [numbers.duration(v).replace("\u00a0", " ") for v in (0.85, 12.31, 200, 7500)]
     assert spans == ["850 ms", "12.3 s", "3 min 20 s", "2 h 05 min"]

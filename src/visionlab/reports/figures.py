@@ -116,13 +116,13 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, normali
     return drawing
 
 
-def class_bars(names: Sequence[str], values: Sequence[float], *, x: str = "accuracy") -> Figure:
+def class_bars(names: Sequence[str], values: Sequence[float], *, mean: float) -> Figure:
     """Draw one horizontal bar a class, in the order given.
 
     Args:
         names: `[K]`.
-        values: `[K]`, shares from 0 to 1.
-        x: What is measured.
+        values: `[K]`, shares from 0 to 1, NaN of a class without images.
+        mean: Accuracy on all images, drawn as a dashed line.
     """
     k = len(names)
     height = max(2.4, 0.9 + (0.3 if k <= 40 else 0.16) * k)
@@ -131,10 +131,9 @@ def class_bars(names: Sequence[str], values: Sequence[float], *, x: str = "accur
     axes.set_yticks(range(k), [name if len(name) <= 24 else name[:23] + "…" for name in names], parse_math=False)
     axes.set_ylim(k - 0.4, -0.6)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(x)
+    axes.set_xlabel("accuracy on the class (dashed: on all images)")
     _plain(axes, grid="x")
     axes.tick_params(axis="y", length=0, labelsize=9 if k <= 40 else 7)
-    mean = float(np.nanmean(values)) if k else math.nan
     axes.axvline(mean, color="#171a21", linewidth=1, linestyle="--")
     longest = min(24, max(len(name) for name in names))
     drawing.subplots_adjust(

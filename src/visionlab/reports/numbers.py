@@ -22,7 +22,7 @@ def short(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
+        if float(f"{abs(value):.3g}") >= size:  # 999,700 is 1 M, as three digits have it
             return f"{value / size:.3g}\u00a0{letter}"
     return f"{value:.3g}"
 

@@ -39,7 +39,8 @@ def draw(run: Reading, folder: Path) -> None:
         figures.confusion_matrix(counts, names, normalise=True).savefig(folder / "confusion_normalised.png")
         scores = class_scores(counts)
         order = np.argsort(-scores.recall, kind="stable")
-        bars = figures.class_bars([names[i] for i in order], scores.recall[order].tolist())
+        recall = np.where(scores.support, scores.recall, math.nan)[order].tolist()
+        bars = figures.class_bars([names[i] for i in order], recall, mean=scores.accuracy)
         bars.savefig(folder / "accuracy_per_class.png")
 
     if run.split is not None:
