@@ -131,7 +131,7 @@ def test_outputs_that_cannot_be_written(door, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(door, tmp_path):
     code, error = door(*QUICK, "optimizer=sgd", "optimizer.lr=1e30")
     assert code == 2
-    assert "NaN or infinite in epoch 0, batch" in error and "1e+30" in error
+    assert "NaN or infinite in epoch 1, batch" in error and "1e+30" in error
     (run,) = (tmp_path / "outputs").iterdir()
     result = Run(run).result
     assert result["status"] == "failed" and "NaN" in result["error"]

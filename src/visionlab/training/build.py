@@ -92,7 +92,7 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         made.network.fit_stem(data.preprocess(data.pixels(sample)))
     if pretrained and made.weights:
         made.loaded = weights.load(made.network, made.weights, made.name, classes=data.classes)
-    made.free = freezing.freeze(made.network, made.freeze_policy)
+    freezing.freeze(made.network, made.freeze_policy)
     return made
 
 

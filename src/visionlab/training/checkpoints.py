@@ -15,6 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from visionlab.runs import Run
 
+AGREE = 20  # steps after which ranks look at each other's clocks, which makes them wait for each other
+
 
 def resumable(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a run that continues from a checkpoint after this batch does what it would have done without it."""
@@ -68,9 +70,17 @@ class Checkpoints(Checkpoint):
             return
         first = batch_idx < trainer.accumulate_grad_batches
         steps = self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps
-        minutes = self.every_minutes and time.monotonic() - self._saved_at >= 60 * self.every_minutes
-        if first or steps or minutes:
+        if first or steps or self._time_is_up(trainer):
             self.save_last(trainer)
+
+    def _time_is_up(self, trainer: Trainer) -> bool:
+        """Whether minutes have passed, in which all ranks agree: saving is a joint act, and each has its own clock."""
+        if not self.every_minutes:
+            return False
+        up = time.monotonic() - self._saved_at >= 60 * self.every_minutes
+        if trainer.world_size == 1:
+            return up
+        return trainer.global_step % AGREE == 0 and trainer.strategy.reduce_boolean_decision(up, all=False)
 
     def save_last(self, trainer: Trainer) -> None:
         """Write `last` now."""

@@ -78,10 +78,9 @@ class ImageClassifier(LightningModule):
         by_class: Tensor | None = getattr(self.loss, "weight", None)  # as torch's losses call it
         self.train_tally = Tally(num_classes, class_weight=by_class)
         self.tally = Tally(num_classes, k=k, class_weight=by_class)
-        # What visionlab.training.build did to the network: weights that were loaded, layers that are trained.
         self.rate = 0.0
+        # What visionlab.training.build loaded into the network.
         self.loaded: Any = None
-        self.free: Any = None
         # What the last evaluation of a split left, read by visionlab.training.evaluation.
         self.outcomes: list[tuple[Tensor, ...]] = []
         self.test_figures: dict[str, float] = {}
@@ -108,6 +107,7 @@ class ImageClassifier(LightningModule):
             max_epochs=epochs,
             monitor=self.monitor,
             mode=self.mode,
+            validated_every=self.trainer.check_val_every_n_epoch or 1,
         )
         return [optimizer], plans
 
@@ -124,6 +124,18 @@ class ImageClassifier(LightningModule):
         batches = len(self.trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
         limit = self.trainer.limit_train_batches
         return max(1, min(limit, batches) if isinstance(limit, int) else int(batches * limit))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the sums of all ranks: the one that writes the file has seen only its part of the epoch."""
+        if self.trainer.world_size > 1:
+            for name, value in _sums(checkpoint):
+                checkpoint["state_dict"][name] = self.trainer.strategy.reduce(value, reduce_op="sum")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the sums of all ranks on one of them; together they count once."""
+        if self.global_rank:
+            for _, value in _sums(checkpoint):
+                value.zero_()
 
     def on_train_start(self) -> None:
         """Keep frozen norms also in an epoch that is resumed in its middle, which has no start."""
@@ -193,3 +205,8 @@ class ImageClassifier(LightningModule):
             loss = self.loss(logits, batch.labels)
         self.tally.update(loss, logits, batch.labels)
         return logits
+
+
+def _sums(checkpoint: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """Return the sums of the epoch under way, by name."""
+    return [(name, value) for name, value in checkpoint["state_dict"].items() if name.startswith("train_tally.")]

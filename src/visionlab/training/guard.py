@@ -1,6 +1,6 @@
 """Stops a run whose loss is no longer a number, and says where that began."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -23,27 +23,29 @@ class NanGuard(Callback):
 
     def __init__(self, every_n_steps: int = 50) -> None:
         self.every_n_steps = every_n_steps
-        self._first = torch.empty(0)
+        self._first = self._rate = torch.empty(0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with no bad step; a run that is resumed in mid-epoch sees no start of that epoch."""
         self._first = torch.full((), -1, dtype=torch.long, device=pl_module.device)
+        self._rate = torch.zeros((), device=pl_module.device)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the first bad step on the device."""
-        bad = ~torch.isfinite(outputs["loss"].detach())
-        self._first = torch.where((self._first < 0) & bad, batch_idx, self._first)
+        """Remember the first bad step and its learning rate on the device."""
+        here = (self._first < 0) & ~torch.isfinite(outputs["loss"].detach())
+        self._first = torch.where(here, batch_idx, self._first)
+        self._rate = torch.where(here, cast(float, pl_module.rate), self._rate)
         if self._first.device.type == "cpu" or (batch_idx + 1) % self.every_n_steps == 0 or trainer.is_last_batch:
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
         first = int(self._first)
         if first >= 0:
-            rate = trainer.optimizers[0].param_groups[-1]["lr"]
+            rate = float(self._rate)
             raise Diverged(
-                f"the loss became NaN or infinite in epoch {trainer.current_epoch}, batch {first}, "
+                f"the loss became NaN or infinite in epoch {trainer.current_epoch + 1}, batch {first + 1}, "
                 f"at learning rate {rate:g}",
                 where="optimizer.lr",
                 remedy=f"try optimizer.lr={rate / 10:g}, or trainer.gradient_clip_val=1",

@@ -45,7 +45,7 @@ class Records(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of an epoch."""
         self._began, self._spent, self._images = time.perf_counter(), 0.0, 0
-        self._validated = False
+        self._validated, self._trained = False, 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,5 +1,6 @@
 """Rollback: when some epochs bring nothing, go back to the best weights and search on from there."""
 
+import math
 from copy import deepcopy
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ class Rollback(Checkpoint):
         self.best: float | None = None
         self.weights: dict[str, Tensor] = {}
         self.waited = self.times = 0
+        self._validated = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best weights so far and how long there was no better."""
@@ -36,12 +38,25 @@ class Rollback(Checkpoint):
         self.best, self.weights = state["best"], state["weights"]
         self.waited, self.times = state["waited"], state["times"]
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the validation of the epoch before."""
+        self._validated = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know that the monitor's figure is of this epoch."""
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights of a better epoch, or go back when patience is at its end."""
-        if self.monitor not in trainer.callback_metrics:
+        # Of an epoch without validation, Lightning still holds the figures of an earlier one.
+        if self.monitor not in trainer.callback_metrics or (self.monitor.startswith("val/") and not self._validated):
             return
         value, network = float(trainer.callback_metrics[self.monitor]), cast(nn.Module, pl_module.network)
-        if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
+        if (
+            self.best is None
+            or math.isnan(self.best)
+            or (value > self.best if self.mode == "max" else value < self.best)
+        ):
             self.best, self.waited = value, 0
             self.weights = deepcopy(network.state_dict())
             return

@@ -20,6 +20,7 @@ def configure(
     max_epochs: int,
     monitor: str,
     mode: str,
+    validated_every: int = 1,
 ) -> list[dict[str, Any]]:
     """Build the schedulers of a config.
 
@@ -38,6 +39,7 @@ def configure(
         max_epochs: Epochs of the whole training.
         monitor: The run's metric, as val/acc.
         mode: max or min, the direction in which it improves.
+        validated_every: Epochs from one validation to the next, in which a plateau is looked for.
 
     Returns:
         Lightning's `lr_scheduler` dicts.
@@ -78,7 +80,7 @@ def configure(
         raise ConfigError(f"The scheduler cannot be built: {error}", where="scheduler") from error
     described: dict[str, Any] = {"scheduler": main, "interval": interval, "frequency": 1, "name": "main"}
     if target is ReduceLROnPlateau:
-        described |= {"monitor": watched, "reduce_on_plateau": True, "strict": True}
+        described |= {"monitor": watched, "reduce_on_plateau": True, "strict": True, "frequency": validated_every}
     steps = round(warmup * steps_per_epoch)
     if steps < 2:  # a warm-up of one step has the full learning rate in it
         return [described]

@@ -1,0 +1,47 @@
+"""What several ranks write together: they must agree when, and the file must hold the sums of all."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from visionlab.config import compose
+from visionlab.runs import Run
+from visionlab.training import build
+from visionlab.training.checkpoints import AGREE, Checkpoints
+
+
+@pytest.mark.parametrize(("own", "all_of_them"), [(False, True), (True, False)])
+def test_ranks_save_when_they_agree_whatever_their_own_clocks_say(tmp_path, own, all_of_them):
+    checkpoints = Checkpoints(Run(tmp_path), monitor="val/acc", mode="max", every_minutes=1e-9 if own else 1e9)
+    saved, asked = [], []
+    trainer = SimpleNamespace(
+        world_size=2, accumulate_grad_batches=1, is_last_batch=False, global_step=0,
+        save_checkpoint=lambda path: saved.append(trainer.global_step),
+        strategy=SimpleNamespace(reduce_boolean_decision=lambda mine, all: asked.append((mine, all)) or all_of_them),
+    )  # fmt: skip
+    checkpoints.on_train_start(trainer, None)
+    for batch in range(2 * AGREE):
+        trainer.global_step = 100 * AGREE + batch
+        checkpoints.on_train_batch_end(trainer, None, None, None, batch)
+    assert asked == [(own, False)]  # not with each step, nor right after the save that each epoch begins with
+    assert saved == [100 * AGREE] + [101 * AGREE] * all_of_them
+
+
+def test_the_sums_of_an_epoch_are_saved_for_all_ranks_and_go_on_once():
+    config = compose(["data=synthetic", "data.kinds=3", "data.image_size=8", "model=mlp"])
+    classifier = build.classifier(config, build.data_module(config))
+    classifier.train_tally.update(torch.tensor(2.0), torch.eye(3), torch.tensor([0, 1, 0]))
+    checkpoint = {"state_dict": classifier.state_dict()}
+
+    class Trainer(SimpleNamespace):
+        strategy = SimpleNamespace(reduce=lambda value, reduce_op: {"sum": 2 * value}[reduce_op])
+
+    for rank, images in ((0, 6), (1, 0)):
+        classifier._trainer = Trainer(world_size=2, global_rank=rank)
+        written = {"state_dict": dict(checkpoint["state_dict"])}
+        classifier.on_save_checkpoint(written)
+        assert written["state_dict"]["train_tally.images"] == 6 and checkpoint["state_dict"]["train_tally.images"] == 3
+        classifier.on_load_checkpoint(written)
+        assert written["state_dict"]["train_tally.images"] == images
+        assert written["state_dict"]["train_tally.confusion"].sum() == images
