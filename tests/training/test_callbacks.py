@@ -40,6 +40,25 @@ def test_rollback_returns_to_the_best_weights_with_a_lower_rate(tmp_path, capsys
     assert run.result["metrics"]["val/acc"] >= best - 1e-7
 
 
+def test_epochs_without_validation_are_no_reason_to_roll_back(tmp_path, capsys):
+    better = ["optimizer.lr=1e-3", "monitor=val/loss", "mode=min"]  # the loss falls from one validation to the next
+    every = "+trainer.check_val_every_n_epoch=2"
+    run = train(tmp_path, *better, every, "callbacks.rollback.patience=1", "trainer.max_epochs=4")
+    found = [row["val/loss"] for row in run.metrics]
+    assert found[0] is found[2] is None and found[3] < found[1]
+    assert "Rolled back" not in capsys.readouterr().out
+    assert len({row["images_per_second"] for row in run.metrics}) == 4, "an epoch repeats the time of the one before"
+
+
+def test_a_plateau_is_looked_for_where_there_is_a_validation(tmp_path):
+    run = train(
+        tmp_path, "scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1e9", "scheduler.factor=0.5",
+        "optimizer.lr=0.01", "+trainer.check_val_every_n_epoch=2",
+    )  # fmt: skip
+    # no validation is better by a billion than the first, so that each after it halves the learning rate
+    assert [row["lr"] for row in run.metrics] == pytest.approx([0.01] * 4 + [0.005] * 2)
+
+
 @pytest.mark.parametrize("averaging", ["callbacks.ema.decay=0.9", "callbacks.swa.start=0.5"])
 def test_averaged_weights_are_what_is_validated_kept_and_evaluated(tmp_path, averaging):
     plain, averaged = (
@@ -92,6 +111,9 @@ def test_gradual_unfreezing_trains_the_last_layer_first(tmp_path):
         if name.endswith("weight") and not torch.equal(value, other)
     }
     assert len(changed) == 1 and next(iter(changed)).startswith("classifier")
+    about = run.result["model"]
+    assert about["trained_layers"] == list(changed) and about["trainable_parameters"] < about["parameters"]
+    assert fresh.result["model"]["trained_layers"] == "all"
 
 
 def test_frozen_layers_keep_weights_and_statistics(tmp_path):

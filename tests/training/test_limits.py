@@ -35,7 +35,7 @@ def test_an_epoch_without_validation_repeats_no_figures(tmp_path):
     assert run.result["best_epoch"] == 1
 
 
-def test_a_part_of_the_validation_images_is_of_all_classes(tmp_path):
+def test_a_part_of_the_validation_images_is_of_all_classes(tmp_path, capsys):
     """Images come in the order of their names, class by class, so that the first ones are of one class."""
     for kind in ("cat", "dog", "eel"):
         (tmp_path / "photos" / kind).mkdir(parents=True)
@@ -45,12 +45,16 @@ def test_a_part_of_the_validation_images_is_of_all_classes(tmp_path):
     run = train(
         tmp_path, "data=folder", f"data.root={tmp_path / 'photos'}", "data.image_size=8", "data.batch_size=12",
         "data.val_fraction=0.2", "data.test_fraction=0.2", "trainer.limit_val_batches=1",
-        "trainer.limit_test_batches=0.5", "trainer.max_epochs=1",
+        "trainer.limit_test_batches=0.7", "trainer.max_epochs=1",
     )  # fmt: skip
-    for split, images in (("val", 12), ("test", 12)):
+    printed = capsys.readouterr().out
+    for split, images in (("val", 12), ("test", 24)):
         seen = [row["target"] for row in run.predictions if row["split"] == split]
         assert len(seen) == images and set(seen) == {"cat", "dog", "eel"}
-    assert visionlab.evaluate(run).metrics["acc"] == run.result["metrics"]["test/acc"]
+        assert visionlab.evaluate(run, split).metrics["acc"] == run.result["metrics"][f"{split}/acc"]
+        assert f"{split} ({images} images)" in printed
+    assert run.metrics[0]["val/acc"] == pytest.approx(run.result["metrics"]["val/acc"])
+    assert len(visionlab.evaluate(run, "train").rows) == run.result["data"]["train"]
 
 
 def test_seconds_end_a_training(tmp_path):

@@ -23,11 +23,12 @@ def finished(run: Run, console: Console | None = None) -> None:
     console = console or Console()
     result = run.result
     metrics, data = result["metrics"], result["data"]
+    images = result.get("evaluated_images", data)
     splits = [split for split in ("val", "test") if f"{split}/acc" in metrics]
     table = Table(title=f"{data['name']} / {result['model']['name']}", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for split in splits:
-        table.add_column(f"{split} ({data[split]:,} images)", justify="right")
+        table.add_column(f"{split} ({images[split]:,} images)", justify="right")
     for key, label in NAMES:
         if f"{splits[0]}/{key}" in metrics:
             cells = (metrics[f"{split}/{key}"] for split in splits)

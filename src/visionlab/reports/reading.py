@@ -119,7 +119,8 @@ class Reading:
     @cached_property
     def accuracies(self) -> dict[str, Accuracy]:
         """The accuracy of each split that result.json has one of, test first."""
-        metrics, data = self.result.get("metrics") or {}, self.result.get("data") or {}
+        metrics = self.result.get("metrics") or {}
+        images = self.result.get("evaluated_images") or self.result.get("data") or {}
         found: dict[str, Accuracy] = {}
         for split in ("test", "val"):
             value = number(metrics.get(f"{split}/acc"))
@@ -129,7 +130,7 @@ class Reading:
                 predictions = self.predictions(split)
                 found[split] = Accuracy(value, int(predictions.correct.sum()), len(predictions))
             else:
-                total = data.get(split) or None
+                total = images.get(split) or None
                 found[split] = Accuracy(value, round(value * total) if total else None, total)
         return found
 

@@ -86,7 +86,8 @@ class Row:
         are evaluated on the same images.
         """
         share = min(max(statistics.mean(self.values), 0.01), 0.99)
-        images = self.runs[0].result["data"]["test" if self.metric.startswith("test/") else "val"]
+        result = self.runs[0].result
+        images = result.get("evaluated_images", result["data"])[self.metric.partition("/")[0]]
         return math.sqrt(2 * share * (1 - share) / images)
 
     def whole(self, run: Run) -> float:

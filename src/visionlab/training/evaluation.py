@@ -53,7 +53,7 @@ class _Split(LightningDataModule):
 def evaluate(
     trainer: Trainer, classifier: ImageClassifier, loader: Iterable[Batch], split: str, preprocess: nn.Module
 ) -> Evaluation:
-    """Evaluate a split, counting each of its images once, on however many devices.
+    """Evaluate a split as far as the trainer's limit for it goes, counting each image once, on however many devices.
 
     Args:
         trainer: Says on which devices and with which precision.
@@ -63,7 +63,12 @@ def evaluate(
         preprocess: Maps uint8 images [B, 3, H, W] to what the network takes.
     """
     classifier.outcomes.clear()
-    trainer.test(classifier, datamodule=_Split(loader, preprocess), verbose=False)
+    limits = {"val": trainer.limit_val_batches, "test": trainer.limit_test_batches}
+    trainer.limit_test_batches = limits.get(split, 1.0)  # of which alone Lightning's test loop knows
+    try:
+        trainer.test(classifier, datamodule=_Split(loader, preprocess), verbose=False)
+    finally:
+        trainer.limit_test_batches = limits["test"]
     parts = [torch.cat(column) for column in zip(*classifier.outcomes, strict=True)]
     if trainer.world_size > 1:
         gathered: list[list[Tensor]] = [[]] * trainer.world_size

@@ -19,6 +19,7 @@ from visionlab import reference, runs
 from visionlab.config import own_files, resolved
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import UserError
+from visionlab.models.layers import layers as network_layers
 from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
 from visionlab.runs import Run
@@ -94,7 +95,9 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             epochs=len(rows),
             metrics=metrics,
             evaluated=splits,
+            evaluated_images={e.split: len(e.rows) for e in evaluations},
             images_per_second=_median([row["images_per_second"] for row in rows]),
+            model=run.result["model"] | (_trained(classifier) if trainer.world_size == 1 else {}),
         )
         # The result stands, whatever becomes of its page; a signal that came meanwhile is answered at the end.
         checkpoint_io.forget_previous(run.checkpoint("last").parent)
@@ -120,7 +123,8 @@ def test(config: DictConfig, run: Run) -> None:
     evaluations = [_evaluate(trainer, classifier, data, split) for split in ("val", "test")]
     outcome.write(run, evaluations, data)
     figures = {f"test/{name}": value for name, value in evaluations[-1].metrics.items()}
-    run.update(metrics=run.result["metrics"] | figures, evaluated=["val", "test"])
+    images = {e.split: len(e.rows) for e in evaluations}
+    run.update(metrics=run.result["metrics"] | figures, evaluated=list(images), evaluated_images=images)
     run_page.write(run.dir)
 
 
@@ -171,14 +175,24 @@ def _begin(
         model={
             "name": classifier.name,
             "parameters": layers.parameters,
-            "trainable_parameters": layers.trainable,
             "flops": layers.flops,
             "weights": classifier.weights,
-            "trained_layers": classifier.free if classifier.freeze_policy != "none" else "all",
+            **_trained(classifier),
         },
         reference=reference.of(plain),
         environment=environment.describe(),
     )  # fmt: skip
+
+
+def _trained(classifier: ImageClassifier) -> dict[str, Any]:
+    """Return how much of the network is trained at this moment: gradual unfreezing trains more of it later."""
+    parameters = dict(classifier.network.named_parameters())
+    free = {name for name, parameter in parameters.items() if parameter.requires_grad}
+    whole = [layer.name for layer in network_layers(classifier.network) if not free.isdisjoint(layer.parameters)]
+    return {
+        "trainable_parameters": sum(parameters[name].numel() for name in free),
+        "trained_layers": "all" if len(free) == len(parameters) else whole,
+    }
 
 
 def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summary) -> None:
