@@ -55,8 +55,7 @@ def test_split_folders(make_folder, names):
 def test_a_train_is_also_a_vehicle(make_folder):
     root = make_folder((2, 2))
     (root / "class0").rename(root / "train")
-    (root / "class1").rename(root / "test")
-    assert class_folders(root).classes == ["test", "train"]
+    assert class_folders(root).classes == ["class1", "train"]
 
 
 def test_a_class_without_training_images_is_named(make_folder):
@@ -64,6 +63,22 @@ def test_a_class_without_training_images_is_named(make_folder):
     make_folder((1, 1, 1), below="images/test", seed=1)
     with pytest.raises(DataError, match="none to train on: class2"):
         class_folders(make_folder((), below="images"))
+
+
+def test_folders_of_splits_are_no_classes(make_folder, tmp_path, caplog):
+    """As sets of competitions come: the labels in a table, the images of a split in one folder."""
+    for name in ("train", "test"):
+        (tmp_path / "flat" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "flat" / name / "1.png")
+    with pytest.raises(DataError, match="test and train are names of splits, but train has no"):
+        class_folders(tmp_path / "flat")
+    make_folder((2, 2), below="half/val")
+    with pytest.raises(DataError, match="there is none to train on"):
+        class_folders(make_folder((2, 2), below="half/test", seed=1).parent)
+    root = make_folder((2, 2), below="beside/train", seed=2).parent
+    (root / "test").mkdir()
+    Image.new("RGB", (4, 4)).save(root / "test" / "1.png")
+    assert len(class_folders(root)) == 4 and "1 images lie beside the class folders" in caplog.text
 
 
 def test_folders_without_images_make_no_class(make_folder):

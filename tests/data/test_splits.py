@@ -133,6 +133,12 @@ def test_copies_across_published_splits_leave_the_training_side():
     assert parts.test.tolist() == [5, 11]
 
 
+def test_a_class_of_copies_alone_is_called_that():
+    index = index_of((4, 4), np.array([Split.TRAIN, Split.TRAIN, Split.VAL, Split.VAL] * 2))
+    with pytest.raises(DataError, match="2 of them are copies of images to validate or test on"):
+        split(index, groups=np.array([2, 3, 2, 3, 4, 5, 6, 7]))
+
+
 def test_published_splits_are_kept_and_fractions_divide_anew():
     index = index_of([10, 10], splits=([Split.TRAIN] * 6 + [Split.VAL] * 2 + [Split.TEST] * 2) * 2)
     kept = split(index)

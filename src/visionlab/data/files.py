@@ -127,12 +127,14 @@ def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozens
     found: list[Placed] = []
     named: dict[str, None] = {}
     others: Counter[str] = Counter()
-    for prefix, split in _parts(root, below):
+    parts = _parts(root, below)
+    for prefix, split in parts:
         for folder in folders(root / prefix):
             if folder not in drop:
                 named[folder] = None  # a dict, because it keeps the order
                 found += [(*file, folder, split) for file in images(root, prefix + folder, others)]
-    if found and (strays := sum(path.name.lower().endswith(EXTENSIONS) for path in (root / below).iterdir())):
+    beside = {root / below, *(root / prefix for prefix, _ in parts)}
+    if found and (strays := sum(path.name.lower().endswith(EXTENSIONS) for one in beside for path in one.iterdir())):
         log.warning("%d images lie beside the class folders in %s; they have no class and are left out", strays, root)
     index = build(root, found, candidates=list(named))
     index.others = dict(others)
@@ -147,6 +149,13 @@ def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
     # A folder that is called train may be a class, of vehicles say; then it lies among others and has no folders in it.
     if train and folders(root / below / train[0]) and (len(splits) > 1 or len(splits) == len(tops)):
         return [(f"{below}{top}/", split) for top, split in splits.items()]
+    if len(set(splits.values())) > 1 and len(splits) == len(tops):
+        raise DataError(
+            f"{' and '.join(sorted(splits))} are names of splits, but "
+            + (f"{train[0]} has no class folders" if train else "there is none to train on"),
+            where=str(root / below),
+            remedy="sort the images into train/<class>/*, or name their classes and splits in a table: data.csv=<file>",
+        )
     return [(below, Split.FREE)]
 
 

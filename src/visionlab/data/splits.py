@@ -114,11 +114,14 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits
     train = part(train, labels, keys, plan.train_fraction)
     counts = np.bincount(index.labels[train], minlength=len(index.classes))
     if len(bare := np.flatnonzero(counts == 0)):
+        copies = int(np.isin(labels[leaks], bare).sum())
+        why = f"; {copies:,} of them are copies of images to validate or test on" if copies else ""
         raise DataError(
             f"no image is left to train on of {len(bare)} of {len(counts)} classes: "
-            + ", ".join(index.classes[label] for label in bare[:10]),
+            + ", ".join(index.classes[label] for label in bare[:10])
+            + why,
             where=str(index.root),
-            remedy="add images of them, or move their folders away",
+            remedy="give each split images of its own" if copies else "add images of them, or move their folders away",
         )
     if not len(val):
         raise DataError(
