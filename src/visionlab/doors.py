@@ -48,7 +48,8 @@ def enter(door: Callable[[], Any]) -> None:
         code = getattr(error, "exit_code", None)  # visionlab.training.interruption, not imported for its weight
         if code is None:
             raise
-        print(f"{error}; the same command continues it", file=sys.stderr)
+        again = "the same command without force=true" if "force=true" in sys.argv else "the same command"
+        print(f"{error}; {again} continues it", file=sys.stderr)
         sys.exit(code)
     finally:
         if full is None:

@@ -14,6 +14,7 @@ from visionlab.reports.gather import gather
 from visionlab.runs import Run
 from visionlab.sweeps.halving import rungs
 from visionlab.sweeps.ranking import ranking
+from visionlab.training import checkpoint_io
 
 
 def by_values(sweep):
@@ -169,6 +170,19 @@ def test_halving_drops_the_worst_and_trains_no_epoch_twice(sweeping):
     undisturbed.command("trainer.max_epochs=4", f"optimizer.lr={rate},1")
     (name,) = (name for name, result in sweeping.runs.items() if result["status"] == "completed")
     assert undisturbed.runs[name]["metrics"]["val/loss"] == sweeping.runs[name]["metrics"]["val/loss"]
+
+
+def test_halving_anew_trains_no_epoch_twice_either(sweeping, monkeypatch):
+    continued, look = [], checkpoint_io.newest_whole
+    monkeypatch.setattr(checkpoint_io, "newest_whole", lambda folder: continued.append(folder) or look(folder))
+    arguments = ("sweep=architectures", "model=choice(simple_cnn)", "optimizer.lr=1e-7,3e-2", "sweep.reduction=2")
+    for again in ((), ("force=true",)):
+        assert sweeping.command(*arguments, *again) == 0
+        assert len(continued) == 1, "the better one goes on from where it was paused, and nothing else"
+        continued.clear()
+        assert sorted(result["status"] for result in sweeping.runs.values()) == ["completed", "pruned"]
+    began = {result["started"] for result in sweeping.runs.values()}
+    assert sweeping.command(*arguments) == 0 and {result["started"] for result in sweeping.runs.values()} == began
 
 
 def test_halving_compares_a_run_that_early_stopping_ended(sweeping):

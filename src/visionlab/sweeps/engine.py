@@ -67,6 +67,7 @@ class Engine:
         self._running: dict[str, _Wanted] = {}
         self._vanished: dict[str, int] = {}
         self._exhausted = False
+        self._cleared: set[str] = set()
 
     def work(self) -> None:
         """Work until nothing is left to try, the time is over, or a signal comes."""
@@ -112,6 +113,11 @@ class Engine:
     def _start(self, wanted: _Wanted) -> None:
         request = wanted.request
         self._running[wanted.name] = wanted
+        if request.config.force and wanted.name not in self._cleared:
+            self._cleared.add(wanted.name)
+            with Run(request.dir).lock():
+                Run(request.dir).clear()
+        request.config.force = False  # once in a sweep: a run that it paused, or that is queued again, goes on
         self.record.run(request.dir, status="running", error=None, remembered=False)
         self.display.began(request)
         self.executor.submit(Job(request.dir, request.config))
@@ -159,7 +165,7 @@ class Engine:
     def _answered(self, wanted: _Wanted) -> bool:
         """Whether nothing needs to be trained: the run is completed, or failed before and is not to be tried again."""
         run = Run(wanted.request.dir)
-        if wanted.request.config.force:
+        if wanted.request.config.force and wanted.name not in self._cleared:
             return False
         status = run.status
         if status == "completed" or (status == "pruned" and wanted.trial.takes_pruned):
