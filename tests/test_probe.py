@@ -1,6 +1,7 @@
 """Features of a trained network classify; those of a fresh one classify worse."""
 
 import json
+import sys
 
 import pytest
 
@@ -15,6 +16,17 @@ def test_trained_features_are_worth_more_than_fresh_ones(quick_run, tmp_path):
     assert set(trained) == {"val/linear", "val/knn", "test/linear", "test/knn"}
     assert trained["test/linear"] > 0.8 and trained["test/knn"] > fresh["test/knn"]
     assert json.loads((tmp_path / "probe.json").read_text())["accuracy"] == trained
+
+
+def test_a_sweep_is_of_trainings_alone(tmp_path, monkeypatch, capsys):
+    """It would compute each of them and call it interrupted, as none leaves a run."""
+    from visionlab import probe
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["visionlab.probe", "-m", *QUICK, "model.network.dropout=0,0.5"])
+    with pytest.raises(SystemExit, match="2"):
+        probe.main()
+    assert "not over visionlab.probe" in capsys.readouterr().err and not (tmp_path / "outputs").exists()
 
 
 def test_a_wrong_number_of_neighbours_is_said():

@@ -21,8 +21,16 @@ class VisionlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Work through the sweep; exit with code 1 where a trial failed."""
+        from visionlab.errors import ConfigError
         from visionlab.sweeps.command import sweep
 
+        door = self.composed.hydra.job.config_name
+        if door != "train":
+            raise ConfigError(
+                f"-m sweeps over trainings, not over visionlab.{door}",
+                where="-m",
+                remedy=f"give a command for each: python -m visionlab.{door} ...",
+            )
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=self.composed
         )
