@@ -251,9 +251,11 @@ def test_the_command_line_adds_to_the_table_that_stands(data, tmp_path, capsys):
     assert "002_alexnet_adam" not in capsys.readouterr().out.split("What the reports printed")[-1]
 
 
-def test_a_command_survives_the_shell(tmp_path):
+@pytest.mark.parametrize("name", ["my photographs", "Bücher (neu), 2", "plain"])
+def test_any_path_will_do_and_its_command_survives_the_shell(tmp_path, name):
     import shlex
 
-    folder = tmp_path / "my photographs"
-    (row,) = visionlab.reproduce("004_mlp", photos={"004": folder}, only_table=True, outputs=tmp_path)
-    assert f"data.root={folder}" in shlex.split(row.command)
+    outputs = tmp_path / name
+    (row,) = visionlab.reproduce("004_mlp", photos={"004": outputs / "in"}, only_table=True, outputs=outputs)
+    assert compose(shlex.split(row.command)[3:]).data.root == str(outputs / "in")
+    assert ("'" in row.command) == (name != "plain")

@@ -133,7 +133,8 @@ def explain(error: BaseException) -> UserError:
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"'{error.override}' cannot be read as an override",
-            remedy="write key=value; quote a value that holds spaces, commas or braces: 'key=\"a, b\"'",
+            remedy="write key=value; quote a value that is not of letters from a to z, digits and -_./ alone: "
+            "'key=\"ä, b\"'",
         )
     cause = error.__cause__
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):

@@ -18,6 +18,7 @@ from visionlab.config import choices, compose, resolved
 from visionlab.errors import ConfigError, UserError, nearest
 from visionlab.reports.reproduction import Row, markdown
 from visionlab.runs import Run
+from visionlab.sweeps.space import written
 
 # What a table may gather under one system: its seeds, its shortened runs, or other ways to compute the same.
 MAY_DIFFER = (
@@ -66,7 +67,7 @@ def reproduce(
     rows = []
     for name, settings in _chosen(which):
         row, overrides = _ask(name, settings, Path(data), photos or {}, weights or {}, extra)
-        overrides.append(f"outputs={outputs}")
+        overrides.append(f"outputs={written(str(outputs))}")
         rows.append(row)
         if row.missing:
             continue
@@ -98,7 +99,7 @@ def _ask(
     extra: Sequence[str],
 ) -> tuple[Row, list[str]]:
     """Return the row of a system, without runs, and the overrides that ask for it on what is at hand."""
-    own = [f"experiment={name}", *(f"{key}={value}" for key, value in settings.items())]
+    own = [f"experiment={name}", *(f"{key}={written(value)}" for key, value in settings.items())]
     config = compose([*own, "data.root=unknown"])
     printed = reference.of(resolved(config)) or {}
     row = Row(
@@ -108,15 +109,15 @@ def _ask(
         precision=config.trainer.precision,
     )  # fmt: skip
     if config.data.name != "folder":
-        own.append(f"data.root={data / config.data.name}")
+        own.append(f"data.root={written(str(data / config.data.name))}")
     elif (folder := photos.get(name[:3])) is not None:
         # The stand-in has other sizes than the ones that report 004 kept.
-        own += [f"data.root={folder}", "data.keep_sizes=null"]
+        own += [f"data.root={written(str(folder))}", "data.keep_sizes=null"]
         row.stand_ins.append(f"{Path(folder).name} for the report's photographs")
     else:
         row.missing = f"its photographs are not public; give --photos {name[:3]}=<folder> for a stand-in"
     if config.model.weights == "imagenet" and config.model.name in weights:
-        own.append(f"model.weights={weights[config.model.name]}")
+        own.append(f"model.weights={written(str(weights[config.model.name]))}")
         row.stand_ins.append(f"weights of {Path(weights[config.model.name]).name} for ImageNet's")
     own += extra
     row.command = shlex.join(["python", "-m", "visionlab.train", *own])

@@ -14,7 +14,7 @@ from visionlab.config import explain
 from visionlab.errors import ConfigError
 
 # What is read back as the same text without quotes; `true`, `null` and `nan` are not.
-PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./@:+-]*", re.IGNORECASE)
+PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)(?:\.{0,2}/)?[A-Za-z_][\w./@:+-]*", re.IGNORECASE | re.ASCII)
 
 
 class Reader:
