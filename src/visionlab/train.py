@@ -61,7 +61,7 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
         if not run.page.exists():
             run_page.write(run.dir)
         ranks.announce(run, None, answered=True)
-        closing.remembered(run, environment.changes(run))
+        closing.remembered(run, environment.changes(run, plain["data"]["root"]))
         return run
     from visionlab.training.fit import fit, test
 
@@ -112,6 +112,8 @@ def _resume(directory: Path) -> Run:
     assert isinstance(config, DictConfig)
     config.resume, config.force = None, False
     with run.lock():
+        if run.status == "failed":
+            run.update(status="interrupted")  # what it has is to be gone on with, not to be cleared away
         return _train(run, config, run.result.get("overrides", []))
 
 

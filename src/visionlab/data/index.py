@@ -64,7 +64,8 @@ class Index:
         digest = hashlib.sha256(np.ascontiguousarray(self.stamps[:, 0]).tobytes() + self.labels.tobytes())
         for name in self.names:
             digest.update(canonical(name) + b"\0")
-        return {"files": len(self), "digest": digest.hexdigest()[:16]}
+        splits = hashlib.sha256(self.splits.tobytes()).hexdigest()[:16]  # as a list of files can change them
+        return {"files": len(self), "digest": digest.hexdigest()[:16], "splits": splits}
 
 
 def canonical(name: str) -> bytes:

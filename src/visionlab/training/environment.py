@@ -1,5 +1,6 @@
 """What a run ran on, and what of it has changed since."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -30,8 +31,6 @@ def describe() -> dict[str, Any]:
 
 def source() -> dict[str, str | None]:
     """Return the commit of our own source and a digest of what is not committed; None outside a checkout."""
-    import hashlib
-
     root = Path(__file__).parents[3]
 
     def git(*words: str) -> str | None:
@@ -48,11 +47,25 @@ def source() -> dict[str, str | None]:
     return {"commit": commit, "uncommitted": hashlib.sha256(diff.encode()).hexdigest()[:10] if diff else None}
 
 
-def changes(run: Run) -> list[str]:
+def digest_of_weights(weights: str | None) -> str | None:
+    """Return a digest of the file that a config's weights mean; None where they mean none."""
+    path = Path(weights or "").expanduser()
+    file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        return None
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+
+
+def changes(run: Run, root: str | None = None) -> list[str]:
     """Return, as sentences, what a completed run was recorded with that is different now.
 
     Cheap, since it is asked whenever a run answers from memory: it imports no torch and reads no image; a person's own
     folder it lists.
+
+    Args:
+        run: The run.
+        root: Where its images are said to lie now, where that is known.
     """
     then = run.result.get("environment", {})
     found = []
@@ -65,9 +78,15 @@ def changes(run: Run) -> list[str]:
         found.append("the source of visionlab has changed")
     listed = run.result.get("data", {}).get("listing")
     listing = _listing(run) if listed else None
-    if listing and listing != listed:
+    if listing and any(listing[key] != value for key, value in listed.items()):
         more = f": {listing['files']:,} files, were {listed['files']:,}" if listing["files"] != listed["files"] else ""
         found.append(f"the images have changed{more}")
+    before = run.config["data"].get("root")
+    if before and root and Path(before).expanduser().resolve() != Path(root).expanduser().resolve():
+        found.append(f"the images were those in {before}, not in {root}")
+    began_with = run.result.get("model", {}).get("weights_digest")
+    if began_with and digest_of_weights(run.config["model"]["weights"]) not in (began_with, None):
+        found.append(f"the weights have changed: {run.config['model']['weights']}")
     return found
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from visionlab import reference, runs
 from visionlab.config import own_files, resolved
 from visionlab.data.module import ImageDataModule
-from visionlab.errors import UserError
+from visionlab.errors import DataError, UserError
 from visionlab.models.layers import layers as network_layers
 from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
@@ -49,6 +49,8 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     devices.check(plain["trainer"])
     lightning.seed_everything(config.seed, verbose=False)
     data = build.data_module(config)
+    if resume_from is not None:
+        _refuse_other_images(run, data)
     classifier = build.classifier(config, data)
     layers = summarise(classifier.network, data.image_size)
     records = Records(run)
@@ -115,6 +117,7 @@ def test(config: DictConfig, run: Run) -> None:
     config = build.for_evaluation(config, run)
     devices.check(resolved(config)["trainer"])
     data = build.data_module(config)
+    _refuse_other_images(run, data)
     if not data.has_test:
         return
     classifier = build.classifier(config, data, pretrained=False)
@@ -126,6 +129,22 @@ def test(config: DictConfig, run: Run) -> None:
     images = {e.split: len(e.rows) for e in evaluations}
     run.update(metrics=run.result["metrics"] | figures, evaluated=list(images), evaluated_images=images)
     run_page.write(run.dir)
+
+
+def _refuse_other_images(run: Run, data: ImageDataModule) -> None:
+    """Go on only with the images that the run began with: new ones divide anew, and learnt ones might be tested on.
+
+    Raises:
+        DataError: They, their classes or their splits have changed.
+    """
+    then, now = run.result["data"], data.summary()
+    if any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
+        counts = (" + ".join(f"{part[split]:,}" for split in ("train", "val", "test")) for part in (then, now))
+        raise DataError(
+            f"the images, their classes or their splits have changed since the run began ({' are now '.join(counts)})",
+            where=str(run.dir),
+            remedy="put them back as they were, or train anew with force=true",
+        )
 
 
 def _chosen(config: DictConfig) -> Iterator[Callback]:
@@ -177,6 +196,7 @@ def _begin(
             "parameters": layers.parameters,
             "flops": layers.flops,
             "weights": classifier.weights,
+            "weights_digest": environment.digest_of_weights(classifier.weights),
             **_trained(classifier),
         },
         reference=reference.of(plain),
@@ -236,8 +256,8 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         record("interrupted", error)
         raise
     except Exception as error:
-        # A sweep prunes a hopeless trial, or pauses it; a full disk only interrupts.
-        record(getattr(error, "run_status", "failed"), error)
+        # A sweep prunes a hopeless trial, or pauses it; a disk that is full or gone only interrupts.
+        record(getattr(error, "run_status", "interrupted" if isinstance(error, OSError) else "failed"), error)
         raise
 
 

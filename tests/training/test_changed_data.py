@@ -1,0 +1,102 @@
+"""A run goes on, and is tested, on the images that it began with; what answers from memory says what has changed."""
+
+import errno
+import shutil
+
+import pytest
+from PIL import Image
+
+import visionlab
+from quick import QUICK
+from visionlab.errors import DataError
+from visionlab.training import outcome
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV with two classes of twelve images, two thirds to train on."""
+    lines, splits = ["path,label,split"], ("train", "train", "val", "train", "train", "test")
+    for name, shade in (("cat", 0), ("dog", 120)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (8, 8), (shade, 9 * number, 60)).save(tmp_path / "photos" / name / f"{number}.png")
+            lines.append(f"{name}/{number}.png,{name},{splits[number % 6]}")
+    (tmp_path / "photos" / "list.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "photos" / "list.csv"
+
+
+@pytest.fixture
+def train(table, tmp_path):
+    """Return a function that trains on them, in one directory."""
+
+    def call(*overrides):
+        data = ["data=folder", f"data.root={table.parent}", f"data.csv={table}", "data.batch_size=8"]
+        return visionlab.train([*QUICK, *data, *overrides], directory=tmp_path / "run")
+
+    return call
+
+
+def learnt_images_become_test_images(table):
+    table.write_text(table.read_text().replace("/0.png,cat,train", "/0.png,cat,test"))
+
+
+def test_a_later_test_is_not_of_images_that_were_trained_on(train, table):
+    train("test=false")
+    before = table.read_text()
+    learnt_images_become_test_images(table)
+    with pytest.raises(DataError, match=r"have changed since the run began \(16 \+ 4 \+ 4 are now 15 \+ 4 \+ 5\)"):
+        train()
+    table.write_text(before)
+    assert "test/acc" in train().result["metrics"]
+
+
+def test_a_run_does_not_continue_on_other_images(train, table, caplog):
+    run = train()
+    run.update(status="running")  # as a kill leaves it
+    learnt_images_become_test_images(table)
+    with pytest.raises(DataError, match="force=true"):
+        train()
+    run.update(status="completed")
+    visionlab.evaluate(run)
+    assert "the images, their classes or their splits have changed" in caplog.text
+    assert train("force=true").result["data"]["test"] == 5
+
+
+def test_memory_tells_of_other_splits_and_of_other_weights(train, table, tmp_path, capsys):
+    weights = tmp_path / "weights"
+    shutil.copytree(train().dir, weights)
+    fine_tuned = visionlab.train([*QUICK, f"model.weights={weights}"], directory=tmp_path / "tuned")
+    for again in (train, lambda: visionlab.train([*QUICK, f"model.weights={weights}"], directory=fine_tuned.dir)):
+        again()
+        assert "since then" not in capsys.readouterr().out.split("Remembered")[1]
+    learnt_images_become_test_images(table)
+    train()
+    assert "the images have changed" in capsys.readouterr().out
+    shutil.copy(fine_tuned.checkpoint("best"), weights / "checkpoints" / "best.ckpt")
+    visionlab.train([*QUICK, f"model.weights={weights}"], directory=fine_tuned.dir)
+    assert "the weights have changed" in capsys.readouterr().out
+
+
+def test_memory_tells_where_the_images_of_a_published_set_were(tmp_path, capsys):
+    given = ["data=digits", *QUICK[1:]]
+    for name in ("one", "other"):
+        visionlab.train([*given, f"data.root={tmp_path / name}"], directory=tmp_path / "run")
+    assert f"the images were those in {tmp_path / 'one'}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_full_disk_only_interrupts(train, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "predictions.csv")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            train()
+    assert train().status == "completed" and "Continuing the interrupted run" in capsys.readouterr().out
+
+
+def test_a_failed_run_that_is_asked_to_resume_is_not_cleared(train, capsys):
+    run = train()
+    run.update(status="failed")
+    assert visionlab.train([f"resume={run.dir}"]).status == "completed"
+    assert "Continuing the interrupted run" in capsys.readouterr().out
