@@ -6,11 +6,28 @@ import shutil
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 import visionlab
 from quick import QUICK
 from visionlab.errors import ConfigError, DataError, RunError
 from visionlab.training import build
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes of twelve images in folders."""
+    for name, shade in (("cat", 0), ("target", 120)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (8, 8), (shade, 9 * number, 60)).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_a_class_may_have_the_name_of_a_column(photos, tmp_path):
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
+    table = [line.split(",") for line in (run.dir / "confusion.csv").read_text().splitlines()]
+    assert table[0] == ["target", "cat", "target"] and [row[0] for row in table[1:]] == ["cat", "target"]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -96,6 +113,23 @@ def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
     folder_data = {"_target_": "visionlab.data.folder.Folder", "root": str(tmp_path / "photos")}
     with pytest.raises((DataError, ConfigError)):
         visionlab.evaluate(quick_run, data=folder_data)
+
+
+def test_all_images_of_other_data_can_be_evaluated(photos, tmp_path, caplog):
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
+    for split in ("train", "val"):
+        assert len(visionlab.evaluate(run, split).rows) == run.result["data"][split]
+    shutil.copytree(photos, tmp_path / "other")
+    with pytest.raises(DataError, match="use split=all"):
+        visionlab.evaluate(run, data={"root": str(tmp_path / "other")})
+    found = visionlab.evaluate(run, "all", data={"root": str(tmp_path / "other")}, out=tmp_path / "out")
+    assert len(found.rows) == int(found.confusion.sum()) == 24
+    images = [line.split(",")[1] for line in (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1:]]
+    assert len(set(images)) == 24
+    assert "have changed" not in caplog.text
+    shutil.move(photos, tmp_path / "moved")
+    with pytest.raises(DataError, match=r"data=\{root: <folder>\}"):
+        visionlab.evaluate(run, "val")
 
 
 def test_validation_stands_in_where_there_is_no_test_split(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Evaluate a trained run again, on its data or others of its classes: `python -m visionlab.evaluate run=...`."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +17,9 @@ from visionlab.schema import YES_NO, Choice, Number, Text, violations
 if TYPE_CHECKING:
     from visionlab.training.evaluation import Evaluation
 
+log = logging.getLogger(__name__)
 RULES: dict[str, Number | Choice | Text] = {
-    "split": Choice(("train", "val", "test")),
+    "split": Choice(("train", "val", "test", "all")),
     "tta": YES_NO,
     "batch_size": Number(1, whole=True, or_null=True),
     "accelerator": Text(or_null=True),
@@ -26,7 +28,7 @@ RULES: dict[str, Number | Choice | Text] = {
 
 def evaluate(
     run: str | Path | Run,
-    split: Literal["train", "val", "test"] = "test",
+    split: Literal["train", "val", "test", "all"] = "test",
     *,
     data: dict[str, Any] | None = None,
     tta: bool = False,
@@ -38,7 +40,7 @@ def evaluate(
 
     Args:
         run: The run or its directory.
-        split: Which split of the data.
+        split: Which split of the data; all: every image of them, for data that the run was not trained on.
         data: Keys of the run's data config that are replaced, such as `{"root": "other/photos"}`.
         tta: Whether to average the probabilities of an image and of its mirror image (left for right).
         accelerator: Where to compute; as the run was trained unless given.
@@ -65,7 +67,12 @@ def evaluate(
     plain = resolved(config)
     check(plain)
     devices.check(plain["trainer"])
-    module = build.data_module(config)
+    try:
+        module = build.data_module(config)
+    except DataError as error:
+        if error.where != "data.root":
+            raise
+        raise DataError(error.what, where="data", remedy="say where they are now: data={root: <folder>}") from error
     if module.classes != run.result["data"]["classes"]:
         raise DataError(
             f"the data have the classes {', '.join(module.classes[:5])}..., the run was trained on others",
@@ -73,7 +80,11 @@ def evaluate(
             remedy=f"give data with the classes {', '.join(run.result['data']['classes'][:8])}...",
         )
     if split == "test" and not module.has_test:
-        raise DataError("the data have no test split", where=str(config.data.root), remedy="use split=val")
+        remedy = "use split=all" if data else "use split=val"
+        raise DataError("the data have no test split", where=str(config.data.root), remedy=remedy)
+    then, now = run.result["data"], module.summary()
+    if not data and any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
+        log.warning("the images, their classes or their splits have changed since the run was trained")
     classifier = build.classifier(config, module, pretrained=False)
     checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
     if tta:
@@ -82,6 +93,7 @@ def evaluate(
         "train": module.train_eval_dataloader,
         "val": module.val_dataloader,
         "test": module.test_dataloader,
+        "all": module.all_dataloader,
     }
     found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
     if out is not None:

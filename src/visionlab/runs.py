@@ -7,6 +7,7 @@ replaced in one atomic step, and only the status `completed` is ever taken as an
 
 import csv
 import hashlib
+import io
 import json
 import logging
 import os
@@ -120,12 +121,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
     """Write rows as CSV in one atomic step; the columns are those of the first row unless given."""
-    from io import StringIO
+    columns = columns or list(rows[0])
+    write_table(path, columns, ([row.get(column, "") for column in columns] for row in rows))
 
-    text = StringIO()
-    writer = csv.DictWriter(text, columns or list(rows[0]), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+
+def write_table(path: Path, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows without names as CSV in one atomic step; two columns may have the same head."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
     write_atomically(path, text.getvalue())
 
 

@@ -243,6 +243,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return the test images in order."""
         return self._loader(self._in_order(self.splits.test))
 
+    def all_dataloader(self) -> Loader:
+        """Return the images of all splits in order."""
+        return self._loader(np.concatenate([self.splits.train, self.splits.val, self.splits.test]))
+
     def _in_order(self, rows: IntArray) -> IntArray:
         """Return rows by name, so class by class; mixed, the same each time, where only the first will be taken."""
         return np.random.default_rng(self.plan.seed).permutation(rows) if self.sampled else rows

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from visionlab.data.module import ImageDataModule
-from visionlab.runs import Run, write_csv
+from visionlab.runs import Run, write_csv, write_table
 from visionlab.training.evaluation import Evaluation
 
 RANDOM_SAMPLES = CONFIDENT_MISTAKES = 24
@@ -23,8 +23,8 @@ def write(run: Run, evaluations: Sequence[Evaluation], data: ImageDataModule) ->
     shown = evaluations[-1]
     classes = data.classes
     counts = shown.confusion.tolist()
-    table = [{"target": name} | dict(zip(classes, row, strict=True)) for name, row in zip(classes, counts, strict=True)]
-    write_csv(run.dir / "confusion.csv", table, ["target", *classes])
+    table = [[name, *row] for name, row in zip(classes, counts, strict=True)]
+    write_table(run.dir / "confusion.csv", ["target", *classes], table)
     _write_samples(run, shown, data, first_line=len(rows) - len(shown.rows))
 
 
