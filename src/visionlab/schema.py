@@ -3,6 +3,7 @@
 What is below a key with a `_target_` of its own is checked against that target's signature (visionlab.config.check).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,34 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Batches:
+    """How much of an epoch is used."""
+
+    def __str__(self) -> str:
+        return "an integer from 1 (batches) or a number above 0 and at most 1.0 (a share)"
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is a count of batches or a share of them."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return value >= 1 if isinstance(value, int) else 0 < value <= 1
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A time limit."""
+
+    def __str__(self) -> str:
+        return 'a number of seconds above 0, "DD:HH:MM:SS" or null'
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is a time that Lightning can read."""
+        if isinstance(value, str):
+            return re.fullmatch(r"\d+:\d{1,2}:\d{1,2}:\d{1,2}", value) is not None
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of a few values."""
 
@@ -79,7 +108,8 @@ MONITOR = Choice(
     ("val/acc", "val/loss", "val/f1", "val/balanced_acc", "val/top5", "train/acc", "train/loss")
 )  # columns of metrics.csv
 
-RULES: dict[str, Number | Choice | Text] = {
+Rule = Number | Batches | Duration | Choice | Text
+RULES: dict[str, Rule] = {
     "seed": SEED,
     "init_seed": SEED,
     "monitor": MONITOR,
@@ -109,6 +139,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "augment.erasing": Number(0, 1),
     "model.channels_last": YES_NO,
     "model.compile": YES_NO,
+    "model.freeze": Text(),
     "optimizer.lr": Number(0, open_low=True),
     "optimizer.weight_decay": Number(0),
     "optimizer.momentum": Number(0, 1, open_high=True),
@@ -119,6 +150,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "loss.label_smoothing": Number(0, 1),
     "callbacks.early_stopping.monitor": MONITOR,
     "callbacks.early_stopping.patience": Number(1, whole=True, or_null=True),
+    "callbacks.early_stopping.min_delta": Number(0),
     "callbacks.rollback.monitor": MONITOR,
     "callbacks.rollback.patience": Number(1, whole=True, or_null=True),
     "callbacks.rollback.lr_factor": Number(0, 1, open_low=True),
@@ -131,13 +163,17 @@ RULES: dict[str, Number | Choice | Text] = {
     "trainer.num_nodes": COUNT,
     "trainer.max_epochs": COUNT,
     "trainer.max_steps": Number(-1, whole=True),
+    "trainer.max_time": Duration(),
+    "trainer.limit_train_batches": Batches(),
+    "trainer.limit_val_batches": Batches(),
+    "trainer.limit_test_batches": Batches(),
     "trainer.gradient_clip_val": Number(0, or_null=True, open_low=True),
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.precision": Choice(("32-true", "bf16-mixed", "16-mixed")),
 }
 
 
-def violations(config: Mapping[str, Any], rules: Mapping[str, Number | Choice | Text] = RULES) -> Iterator[ConfigError]:
+def violations(config: Mapping[str, Any], rules: Mapping[str, Rule] = RULES) -> Iterator[ConfigError]:
     """Yield an error for each key of a resolved config whose value has the wrong type or is out of range.
 
     A key that a choice does not have (another data set's, say) is not missed here.
@@ -169,6 +205,13 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             "callbacks.ema and callbacks.swa would each put their own average in place of the weights",
             where="callbacks",
             remedy="give one of callbacks.ema.decay and callbacks.swa.start",
+        )
+    data = config.get("data") or {}
+    if data.get("fold") and data.get("folds", 0) is None:
+        yield ConfigError(
+            f"data.fold={data['fold']} of a set that is not divided into folds",
+            where="data.fold",
+            remedy="give data.folds=5 too, or -m sweep=cross_validation",
         )
     trainer, optimizer = config.get("trainer") or {}, config.get("optimizer") or {}
     mixed = str(trainer.get("precision")).endswith("-mixed")

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from visionlab import doors, runs
 from visionlab.config import check, compose, resolved
 from visionlab.errors import ConfigError, nearest
+from visionlab.schema import COUNT, violations
 
 WHAT = ("speed", "lr", "batch_size")
 
@@ -32,6 +33,8 @@ def tune(
     what = plain["what"]
     if what not in WHAT:
         raise ConfigError(f"what={what} cannot be tuned", where="what", remedy=nearest(str(what), WHAT))
+    for error in violations(plain, {"steps": COUNT}):
+        raise error
     training_config = {key: value for key, value in plain.items() if key not in ("what", "steps", "compile")}
     check(training_config)
     from visionlab.training import devices, tuning

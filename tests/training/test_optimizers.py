@@ -93,3 +93,8 @@ def test_each_parameter_is_in_one_group_frozen_or_not(network, layer_decay, deca
 def test_a_wrong_value_is_an_error_of_the_config(network, override, says):
     with pytest.raises(ConfigError, match=says):
         build(config("sgd", override), network)
+
+
+def test_whatever_torch_refuses_is_an_error_of_the_config(network):
+    with pytest.raises(ConfigError, match="optimizer cannot be built"):
+        build(config("adam", "optimizer.betas=[0.9]"), network)

@@ -138,6 +138,7 @@ def test_plateau_follows_the_runs_monitor_unless_told_otherwise():
     [
         ("step", "scheduler.interval=batch", "interval is 'batch'"),
         ("plateau", "scheduler.interval=step", "interval is 'step'"),
+        ("onecycle", "scheduler.interval=epoch", "Use step"),
         ("step", "scheduler.warmup_epochs=9", "9 epochs of warm-up in a training of 8"),
         ("step", "+scheduler.gama=0.3", "did you mean 'gamma'"),
         ("plateau", "scheduler.factor=2", "Factor should be < 1.0"),

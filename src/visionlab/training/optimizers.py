@@ -41,7 +41,7 @@ def build(config: Factory | Mapping[str, Any], network: nn.Module, *, fusible: b
         extra["fused"] = on_cuda and fusible if ours["fused"] == "auto" else ours["fused"]
     try:
         optimizer: torch.optim.Optimizer = factory(groups, **extra)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ConfigError(f"The optimizer cannot be built: {error}", where="optimizer") from error
     return optimizer
 

@@ -56,6 +56,12 @@ def configure(
             where="scheduler.interval",
             remedy="Use epoch, or step where it is no plateau.",
         )
+    if target is OneCycleLR and interval != "step":
+        raise ConfigError(
+            f"interval is '{interval}', but one cycle is a curve over all steps.",
+            where="scheduler.interval",
+            remedy="Use step.",
+        )
     if not 0 <= warmup <= max_epochs:
         raise ConfigError(
             f"{warmup} epochs of warm-up in a training of {max_epochs}.",
