@@ -127,19 +127,17 @@ class ImageClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the sums of all ranks: the one that writes the file has seen only its part of the epoch."""
-        if self.trainer.world_size > 1:
-            for name, value in _sums(checkpoint):
-                checkpoint["state_dict"][name] = self.trainer.strategy.reduce(value, reduce_op="sum")
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the sums of all ranks on one of them; together they count once."""
-        if self.global_rank:
-            for _, value in _sums(checkpoint):
-                value.zero_()
+        if self.trainer.world_size == 1:
+            return
+        for name in self.train_tally.metric_state:  # on every rank, though FSDP gives the weights to the first alone
+            whole = self.trainer.strategy.reduce(getattr(self.train_tally, name).clone(), reduce_op="sum")
+            checkpoint["state_dict"][f"train_tally.{name}"] = whole
 
     def on_train_start(self) -> None:
-        """Keep frozen norms also in an epoch that is resumed in its middle, which has no start."""
+        """Keep frozen norms, and the sums so far on one rank, in an epoch that is resumed in its middle."""
         self.on_train_epoch_start()
+        if self.global_rank:
+            self.train_tally.reset()
 
     def on_train_epoch_start(self) -> None:
         """Keep frozen BatchNorm layers as they are; Lightning has put the whole network in training mode."""
@@ -205,8 +203,3 @@ class ImageClassifier(LightningModule):
             loss = self.loss(logits, batch.labels)
         self.tally.update(loss, logits, batch.labels)
         return logits
-
-
-def _sums(checkpoint: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
-    """Return the sums of the epoch under way, by name."""
-    return [(name, value) for name, value in checkpoint["state_dict"].items() if name.startswith("train_tally.")]
