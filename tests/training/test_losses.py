@@ -84,3 +84,11 @@ def test_focal_is_the_formula_of_the_paper():
 def test_bfloat16_logits_are_no_problem(name):
     assert build(name)(LOGITS.bfloat16(), torch.eye(3)[LABELS]).isfinite()
     assert build(name)(LOGITS.bfloat16(), LABELS).isfinite()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_has_a_slope_where_a_prediction_is_certain(gamma):
+    """There p is 1 to the last digit, and the slope of 0 ** gamma infinite for a gamma below 1."""
+    logits = torch.tensor([[20.0, 0, 0], [1, 0, 0]], requires_grad=True)
+    Focal(gamma=gamma)(logits, torch.tensor([0, 0])).backward()
+    assert logits.grad.isfinite().all() and (logits.grad[1, 0] < 0) and logits.grad[0].abs().max() < 1e-3

@@ -67,5 +67,7 @@ class Focal(nn.Module):
         if not labels.is_floating_point():
             labels = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
         log_probabilities = torch.log_softmax(logits, dim=1)
-        terms = (1 - log_probabilities.exp()) ** self.gamma * log_probabilities
+        # Where p is 1 to the last digit, the slope of 0 ** gamma is infinite for a gamma below 1.
+        rest = (1 - log_probabilities.exp()).clamp(min=torch.finfo(log_probabilities.dtype).eps)
+        terms = rest**self.gamma * log_probabilities
         return -(labels * terms).sum(1).mean()
