@@ -129,3 +129,19 @@ def test_the_command_line_reports_the_difference(quick_run, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as left:
         export.main()
     assert left.value.code == 2 and "onnx, torch_export, safetensors" in capsys.readouterr().err
+
+
+def test_what_a_network_computes_for_itself_need_not_be_in_the_file(tmp_path):
+    """As the positions of a Swin transformer: they are no part of its weights, and its constructor makes them."""
+
+    class Shifted(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(3, 2)
+            self.register_buffer("shift", torch.ones(2), persistent=False)
+
+        def forward(self, images):
+            return super().forward(images) + self.shift
+
+    network, example = Shifted().eval(), torch.randn(4, 3)
+    read = exporting._safetensors(network, example, tmp_path / "x.safetensors", {})
+    assert torch.equal(read(example), network(example))

@@ -96,7 +96,7 @@ def _safetensors(network: nn.Module, example: Tensor, path: Path, about: Mapping
     save_model(network, str(path), metadata={key: _text(value) for key, value in about.items()})
     path.chmod(mode)  # safetensors lets nobody but the owner read its files
     read = copy.deepcopy(network)
-    for tensor in [*read.parameters(), *read.buffers()]:
+    for tensor in read.state_dict(keep_vars=True).values():
         tensor.data.zero_()  # so that what is missing in the file cannot be right by accident
     load_model(read, path)
     return read
