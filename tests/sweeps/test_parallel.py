@@ -44,3 +44,15 @@ def test_the_successor_of_a_worker_that_died_gets_its_gpu(tmp_path, monkeypatch,
     executor.submit(lost)
     assert used() == ["4", "5", "6"]
     executor.close()
+
+
+@pytest.mark.parametrize(("devices", "gpus", "slots"), [(1, ["0", "1", "2", "3", "5"], 5), (2, ["0,1", "2,3"], 2)])
+def test_a_worker_gets_as_many_gpus_as_its_runs_have_devices(tmp_path, monkeypatch, devices, gpus, slots):
+    from hydra_plugins.visionlab_sweepers.launchers import ParallelLauncher
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,5")
+    launcher = ParallelLauncher(jobs="auto", threads="auto", jobs_per_gpu=1)
+    trainer = {"accelerator": "gpu", "devices": devices}
+    launcher.setup(hydra_context=None, task_function=job, config=OmegaConf.create({"trainer": trainer}))
+    executor = launcher.executor(tmp_path)
+    assert (executor._gpus, executor.slots) == (gpus, slots)

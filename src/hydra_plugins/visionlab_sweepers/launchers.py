@@ -49,7 +49,7 @@ class ParallelLauncher(VisionlabLauncher):
     """Several runs at once on this machine.
 
     Args:
-        jobs: How many; auto: one a GPU (times jobs_per_gpu), or without a GPU one a core.
+        jobs: How many; auto: one for each trainer.devices GPUs (times jobs_per_gpu), or without a GPU one a core.
         threads: CPU threads of each; auto: the cores divided by the jobs.
         jobs_per_gpu: How many share one GPU.
     """
@@ -61,7 +61,9 @@ class ParallelLauncher(VisionlabLauncher):
         """Make what executes jobs."""
         from visionlab.sweeps.parallel import Parallel, cores, visible_gpus
 
-        gpus = [] if self.config.trainer.accelerator in ("cpu", "mps") else visible_gpus()
+        each = self.config.trainer.devices if isinstance(self.config.trainer.devices, int) else 1
+        free = [] if self.config.trainer.accelerator in ("cpu", "mps") else visible_gpus()
+        gpus = [",".join(free[i : i + each]) for i in range(0, len(free) - each + 1, each)]
         slots = int(self.jobs) if self.jobs != "auto" else len(gpus) * self.jobs_per_gpu or cores()
         threads = int(self.threads) if self.threads != "auto" else max(1, cores() // slots)
         return Parallel(self.task, slots, threads, gpus)

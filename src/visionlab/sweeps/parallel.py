@@ -39,7 +39,8 @@ class Parallel:
         task: The function that a job calls; it must be importable by its name.
         slots: How many run at once.
         threads: CPU threads of each.
-        gpus: The GPUs that they share, as CUDA_VISIBLE_DEVICES names them; one each, in turn. None: none is assigned.
+        gpus: The GPUs that they share, as CUDA_VISIBLE_DEVICES names them: one entry each, in turn, of as many as a run
+            has devices (`0,1`). Empty: none is assigned.
     """
 
     def __init__(self, task: TaskFunction, slots: int, threads: int, gpus: list[str]) -> None:
