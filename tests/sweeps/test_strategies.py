@@ -2,9 +2,11 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
+from filelock import FileLock
 
 from visionlab import runs
 from visionlab.config import compose, resolved
@@ -12,8 +14,11 @@ from visionlab.errors import ConfigError
 from visionlab.reports import sweep_page
 from visionlab.reports.gather import gather
 from visionlab.runs import Run
+from visionlab.sweeps import studies
+from visionlab.sweeps.engine import Engine
 from visionlab.sweeps.halving import rungs
 from visionlab.sweeps.ranking import ranking
+from visionlab.sweeps.trial import Trial
 from visionlab.training import checkpoint_io
 
 
@@ -72,6 +77,52 @@ def test_a_search_killed_before_it_retried_a_failed_trial_retries_it(sweeping):
     assert sweeping.command(*command, "sweep.retry_failed=true") == 1, "it fails again"
     assert [trial.state.name for trial in study.trials].count("FAIL") == 2
     assert len(study.trials) == 3
+
+
+def test_a_trial_that_fails_for_good_is_tried_once_a_command(sweeping, monkeypatch):
+    begun, start = [], Engine._start
+    monkeypatch.setattr(Engine, "_start", lambda engine, wanted: begun.append(wanted.name) or start(engine, wanted))
+    command = ("sweep=optuna", "sweep.n_trials=1", "optimizer=sgd", "optimizer.lr=1e30,1e31")
+    assert sweeping.command(*command) == 1
+    for _ in range(2):
+        begun.clear()
+        assert sweeping.command(*command, "sweep.retry_failed=true") == 1 and len(begun) == 1
+    (file,) = sweeping.outputs.glob("sweeps/*/study.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    assert len(optuna.load_study(study_name=None, storage=storage).trials) == 3
+
+
+def test_a_study_keeps_to_its_objectives(sweeping, capsys):
+    command = ("sweep=optuna", "optimizer.lr=interval(1e-3,1e-1)", "trainer.max_epochs=1")
+    assert sweeping.command(*command, "sweep.n_trials=1", "sweep.objectives={val/loss:min}") == 0
+    assert sweeping.command(*command, "sweep.n_trials=2", "sweep.objectives={parameters:min}") == 2
+    assert "the study has other objectives" in capsys.readouterr().err
+
+
+def test_searches_that_begin_together_propose_other_trials(sweeping, monkeypatch):
+    seeds, make = [], studies.sampler
+    monkeypatch.setattr(
+        studies, "sampler", lambda settings, seed, grid: seeds.append(seed) or make(settings, seed, grid)
+    )
+    command = ("sweep=optuna", "optimizer.lr=interval(1e-3,1e-1)", "sweep.n_trials=1", "trainer.max_epochs=1")
+    owners = sweeping.outputs / "sweeps" / "together" / "owners"
+    owners.mkdir(parents=True)
+    (owners / "dead").touch()
+    with FileLock(owners / "alive"):
+        sweeping.command(*command, "sweep.name=together")
+    sweeping.command(*command, "sweep.name=alone")
+    assert seeds == [1, 0]
+
+
+def test_a_best_trial_that_cannot_be_tested_is_said(sweeping, capsys):
+    command = ("optimizer.lr=1e-2", "trainer.max_epochs=1", "hydra/launcher=sequential")
+    assert sweeping.command(*command, "sweep.test=none") == 0
+    assert "hydra/launcher=sequential" in sweeping.sweeps[0]["command"], "it would continue elsewhere"
+    (file,) = sweeping.outputs.glob("*/checkpoints/best.ckpt")
+    file.unlink()
+    assert sweeping.command(*command) == 1
+    assert "the best trial could not be tested" in capsys.readouterr().out
+    assert sweeping.sweeps[0]["tested"] == []
 
 
 def test_a_pruned_trial_ends_in_its_epoch(sweeping):
@@ -183,6 +234,29 @@ def test_halving_anew_trains_no_epoch_twice_either(sweeping, monkeypatch):
         assert sorted(result["status"] for result in sweeping.runs.values()) == ["completed", "pruned"]
     began = {result["started"] for result in sweeping.runs.values()}
     assert sweeping.command(*arguments) == 0 and {result["started"] for result in sweeping.runs.values()} == began
+
+
+def test_halving_says_that_a_trial_showed_nothing_to_compare(sweeping, capsys):
+    arguments = ("sweep=architectures", "model=choice(simple_cnn)", "optimizer.lr=1e-3,3e-2", "sweep.reduction=2")
+    assert sweeping.command(*arguments, "+trainer.check_val_every_n_epoch=2") == 1
+    assert "there is no number for val/acc" in capsys.readouterr().out
+
+
+def test_halving_leaves_a_run_alone_that_another_process_trains(tmp_path):
+    run = Run(tmp_path / "run")
+    request = SimpleNamespace(dir=run.dir)
+    engine = Engine.__new__(Engine)
+    engine.composer = SimpleNamespace(requests=lambda values, job: [request])
+    engine.record = engine.display = SimpleNamespace(note=lambda *_, **__: None, told=lambda *_, **__: None)
+    with run.lock():
+        run.update(status="running")
+        engine._drop(Trial(0, {}))  # would wait for the lock
+        assert run.status == "running"
+    engine._drop(Trial(0, {}))
+    assert run.status == "pruned"
+    run.update(status="completed")
+    engine._drop(Trial(0, {}))
+    assert run.status == "completed"
 
 
 def test_halving_compares_a_run_that_early_stopping_ended(sweeping):

@@ -35,7 +35,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         launcher: Hydra's launcher; ours offer `executor(...)`.
 
     Returns:
-        How many trials failed or were left unfinished.
+        How many trials failed or were left unfinished, and how many tests of the best one failed.
 
     Raises:
         UserError: What the user can put right, before the first run trains.
@@ -46,7 +46,8 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
     )
     choice = str(config.hydra.runtime.choices.get("sweep"))
-    plan = Plan(base, arguments, choice, space.Reader(loader), own_files(config.hydra))
+    places = [text for text in config.hydra.overrides.hydra if text.startswith(("hydra/launcher", "hydra.launcher"))]
+    plan = Plan(base, arguments, choice, space.Reader(loader), own_files(config.hydra), places)
     strategy: Strategy = get_object(plan.settings["strategy"])(plan)
     composer = Composer(loader, config, plan)
     _check(strategy, composer, launcher)
@@ -60,7 +61,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
             engine.work()
             display.after = "the best trial is evaluated on the test split"
             best = _rank(plan, composer, record)
-            _test(plan, best, composer, executor, record)
+            untested = _test(plan, best, composer, executor, record)
             display.after = "the page is written"
             _rank(plan, composer, record)
             record.head(status="completed")
@@ -70,8 +71,8 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         raise
     finally:
         executor.close()
-    display.close(_rank(plan, composer, record), _changes(record))
-    return display.unfinished
+    display.close(_rank(plan, composer, record), _changes(record), untested)
+    return display.unfinished + len(untested)
 
 
 def _check(strategy: Strategy, composer: Composer, launcher: Any) -> None:
@@ -148,10 +149,11 @@ def _facts(plan: Plan, ranked: Ranked, entries: Mapping[str, Mapping[str, Any]])
     }
 
 
-def _test(plan: Plan, best: list[Ranked], composer: Composer, executor: Executor, record: Record) -> None:
-    """Evaluate the test split of the best trial, whose choice has not seen it."""
+def _test(plan: Plan, best: list[Ranked], composer: Composer, executor: Executor, record: Record) -> list[str]:
+    """Evaluate the test split of the best trial, whose choice has not seen it; return why that failed, if it did."""
     if plan.settings["test"] != "best" or not plan.base["test"] or not best or len(plan.objectives) > 1:
-        return
+        return []
+    failed: dict[str, str] = {}
     requests = composer.requests(best[0].values, {})
     for request in requests:
         if "test" in Run(request.dir).result.get("evaluated", ()):
@@ -162,7 +164,9 @@ def _test(plan: Plan, best: list[Ranked], composer: Composer, executor: Executor
         ended: list[tuple[Job, Ended]] = []
         while not ended:
             ended = executor.wait()
-    record.head(tested=[str(request.dir.name) for request in requests])
+        failed |= {job.dir.name: end.error for job, end in ended if end.error}
+    record.head(tested=[request.dir.name for request in requests if request.dir.name not in failed])
+    return [f"{name}: {error}" for name, error in failed.items()]
 
 
 def _changes(record: Record) -> list[str]:

@@ -162,8 +162,10 @@ class Display:
 
     # What stays ----------------------------------------------------------------------------------------------------
 
-    def close(self, ranking: list[Ranked], changes: list[str]) -> None:
+    def close(self, ranking: list[Ranked], changes: list[str], untested: list[str]) -> None:
         """Print the last table: the best trials, what failed, and the command of the best."""
+        for why in untested:
+            self.console.print(Text(f"the best trial could not be tested, {why}", "red"), soft_wrap=True)
         if self._remembered:
             self.console.print(
                 f"{len(self._remembered)} of {self._done} trials were remembered; nothing was trained for them."

@@ -201,7 +201,7 @@ class Engine:
         values = self._values(wanted.trial, Run(directory))
         if state != "failed" and "pause_after" in wanted.trial.job and values is not None:
             state = "paused"  # an earlier command may have dropped it, which had less to spend
-        if state == "completed" and (values is None or any(math.isnan(value) for value in values)):
+        if state in ("completed", "paused") and (values is None or any(math.isnan(value) for value in values)):
             state, error = "failed", f"there is no number for {' and '.join(self.plan.objectives)}"
         facts = {"status": state, "error": error, "value": values[0] if values else None}
         self.record.run(directory, **facts) if ended else self.record.note(directory, **facts)
@@ -233,9 +233,10 @@ class Engine:
         """Mark the runs of a trial that is given up; with more epochs to spend they can go on."""
         for request in self.composer.requests(trial.values, {}):
             run = Run(request.dir)
-            if run.status != "completed":
+            if not run.busy:  # what another process trains goes on
                 with run.lock():
-                    run.update(status="pruned", error="others were better after as many epochs")
+                    if run.status != "completed":
+                        run.update(status="pruned", error="others were better after as many epochs")
             self.record.note(request.dir, status="pruned")
         self.display.told(trial, Outcome("pruned"), remembered=False)
 

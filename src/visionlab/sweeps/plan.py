@@ -34,6 +34,7 @@ class Plan:
         choice: The chosen file of conf/sweep.
         reader: Reads overrides.
         own_files: What a command needs to find YAML files that are not ours.
+        places: Overrides that say where the trials are trained.
 
     Raises:
         ConfigError: A setting is not possible.
@@ -46,8 +47,9 @@ class Plan:
         choice: str,
         reader: space.Reader,
         own_files: Sequence[str] = (),
+        places: Sequence[str] = (),
     ) -> None:
-        self._own_files = own_files
+        self._own_files, self._places = own_files, places
         self.base, self.arguments, self.choice, self.reader = base, arguments, choice, reader
         self.settings: dict[str, Any] = base["sweep"]
         for error in schema.violations(base, RULES):
@@ -122,7 +124,7 @@ class Plan:
         """The command that continues the sweep."""
         import shlex
 
-        return shlex.join([*DOOR, "-m", *self._own_files, *self.arguments])
+        return shlex.join([*DOOR, "-m", *self._own_files, *self._places, *self.arguments])
 
     def command_of(self, values: Mapping[str, Any]) -> str:
         """Return the command of a trial alone: a single run, or a sweep over its replicates."""

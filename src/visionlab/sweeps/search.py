@@ -121,19 +121,26 @@ class Search:
         self._study = optuna.create_study(
             study_name=self._plan.name, storage=opened, directions=directions, load_if_exists=True
         )
-        if [direction.name.lower() for direction in self._study.directions] != directions:
+        before = self._study.user_attrs.get("objectives", list(self._plan.objectives))
+        agree = [direction.name.lower() for direction in self._study.directions] == directions
+        if before != list(self._plan.objectives) or not agree:
             raise ConfigError(
                 "the study has other objectives", where="sweep.objectives", remedy="give sweep.name=<new>"
             )
-        known = self._study.get_trials(deepcopy=False)
+        self._study.set_user_attr("objectives", list(self._plan.objectives))
+        with FileLock(folder / ".study.lock"):  # of two that begin together, the second sees the first
+            known = self._study.get_trials(deepcopy=False)
+            begun_before = len(known) + self._others()
+            self._own()
         # A sampler begun anew with the same seed would propose the same again.
         grid = {key: parameter.choices for key, parameter in self._space.items()}
-        self._study.sampler = studies.sampler(settings, settings["seed"] + len(known), grid)
-        self._own()
+        self._study.sampler = studies.sampler(settings, settings["seed"] + begun_before, grid)
         alive = self._alive()
         # One that waits was never begun, and begins by being asked for.
         begun = [trial for trial in known if trial.state is not optuna.trial.TrialState.WAITING]
         mine = [trial for trial in begun if trial.state.is_finished() or trial.user_attrs.get("owner") not in alive]
+        if settings["retry_failed"]:  # each that failed is asked for again, in a trial of its own
+            mine = [trial for trial in mine if trial.state is not optuna.trial.TrialState.FAIL]
         self._pending = deque(optuna.trial.Trial(self._study, trial._trial_id) for trial in mine)
         if settings["retry_failed"]:
             self._enqueue_failed(known)
@@ -160,6 +167,17 @@ class Search:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / self._owner)
         self._lock.acquire()
+
+    def _others(self) -> int:
+        """Count the processes that work on the study now."""
+        folder, count = self._plan.dir / "owners", 0
+        for file in folder.iterdir() if folder.is_dir() else ():
+            try:
+                with FileLock(file, timeout=0):
+                    pass
+            except Timeout:
+                count += 1
+        return count
 
     def _alive(self) -> set[str]:
         """Return the owners that live, and remove what the others left.
