@@ -80,6 +80,8 @@ def nothing_left(tmp_path):
         (["optimizer.fused=true", "trainer.gradient_clip_val=1", "trainer.precision=bf16-mixed"], "fused=false"),
         (["trainer.precision=bf16-true"], "bf16-mixed"),
         (["data.fold=1"], "data.folds=5"),
+        (["scheduler.factor=0.5"], "give optimizer.lr"),
+        (["callbacks.rollback.patience=2", "callbacks.swa.start=0.5"], "callbacks.swa"),
         (["model.freeze=false"], "model.freeze"),
         (["trainer.max_time=5min"], "DD:HH:MM:SS"),
         (["trainer.limit_train_batches=0"], "an integer from 1"),

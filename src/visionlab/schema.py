@@ -206,6 +206,20 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             where="callbacks",
             remedy="give one of callbacks.ema.decay and callbacks.swa.start",
         )
+    averaged = [key for key, value in averages.items() if value is not None]
+    if averaged and (callbacks.get("rollback") or {}).get("patience") is not None:
+        yield ConfigError(
+            f"callbacks.rollback would put back other weights than those that callbacks.{averaged[0]} averaged",
+            where="callbacks.rollback",
+            remedy=f"leave out callbacks.rollback.patience or callbacks.{averaged[0]}",
+        )
+    scheduler = config.get("scheduler") or {}
+    if str(scheduler.get("_target_")).endswith(".ConstantLR") and scheduler.get("factor", 1) != 1:
+        yield ConfigError(
+            f"scheduler.factor={scheduler['factor']} would end after five epochs, as torch's ConstantLR does",
+            where="scheduler.factor",
+            remedy="leave it at 1 and give optimizer.lr",
+        )
     data = config.get("data") or {}
     if data.get("fold") and data.get("folds", 0) is None:
         yield ConfigError(
