@@ -50,3 +50,13 @@ def test_few_trials_come_with_a_warning():
     keys = ["lr", "units", "dropout"]
     assert "too few trials" in importance(trials, keys).method
     assert "too few" not in importance(trials * 2, keys).method
+
+
+@pytest.mark.parametrize("count", [12, 60])
+def test_noise_is_explained_by_nothing(count):
+    """The shares of fANOVA itself add up to 1 here too: they are of what its forest made of the noise."""
+    pytest.importorskip("optuna")
+    rng = np.random.default_rng(1)
+    trials = [({key: float(rng.random()) for key in ("lr", "decay", "drop")}, rng.normal()) for _ in range(count)]
+    found = importance(trials, ["lr", "decay", "drop"])
+    assert "fANOVA" in found.method and sum(found.shares.values()) < 0.1
