@@ -100,8 +100,8 @@ def _print(found: Comparison) -> None:
     from visionlab.reports.numbers import duration, percent, short
     from visionlab.reports.verdicts import sentences, without
 
-    console = Console(highlight=False)
-    console = console if console.width <= 80 else Console(width=80, highlight=False)
+    console = Console(highlight=False, markup=False)  # names may hold brackets
+    console = console if console.width <= 80 else Console(width=80, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("run", max_width=36, overflow="ellipsis", no_wrap=True)
     for head in ("test", "val", "parameters", "time"):
@@ -113,7 +113,7 @@ def _print(found: Comparison) -> None:
         table.add_row(name, *accuracies, short(row["parameters"]), duration(row["fit_seconds"]))
     console.print(table)
     if len(known) > 20:
-        console.print(f"[dim]and {len(known) - 20} more[/]")
+        console.print(f"and {len(known) - 20} more", style="dim")
     for text in filter(None, [*sentences(found.tests), without(found.untested)] if found.tests else []):
         console.print(text, markup=False)
     for path in (found.page, found.csv):

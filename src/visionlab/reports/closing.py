@@ -20,7 +20,7 @@ NAMES = (
 
 def finished(run: Run, console: Console | None = None) -> None:
     """Print the closing table of a run that has just completed."""
-    console = console or Console()
+    console = console or Console(markup=False)  # names may hold brackets
     result = run.result
     metrics, data = result["metrics"], result["data"]
     images = result.get("evaluated_images", data)
@@ -36,18 +36,18 @@ def finished(run: Run, console: Console | None = None) -> None:
     console.print()
     console.print(table)
     if "test" not in splits and not data.get("test"):
-        console.print("[dim]The set has no test split; these are validation figures.[/]")
+        console.print("The set has no test split; these are validation figures.", style="dim")
     _where(run, console)
 
 
 def remembered(run: Run, changes: list[str], console: Console | None = None) -> None:
     """Print the closing table of a run that had been completed before, and how to train again."""
-    console = console or Console()
+    console = console or Console(markup=False)
     finished(run, console)
     when = datetime.fromisoformat(run.result["started"]).astimezone().strftime("%d %B %Y, %H:%M")
-    console.print(f"Remembered from {when}; nothing was trained. To train again: [bold]force=true[/]")
+    console.print(f"Remembered from {when}; nothing was trained. To train again:", Text("force=true", "bold"))
     for change in changes:
-        console.print(f"[yellow]since then: {change}[/]")
+        console.print(f"since then: {change}", style="yellow")
 
 
 def _where(run: Run, console: Console) -> None:

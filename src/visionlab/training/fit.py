@@ -217,7 +217,7 @@ def _trained(classifier: ImageClassifier) -> dict[str, Any]:
 
 def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summary) -> None:
     """Print what is about to be trained on what; of a long network only the sums."""
-    console = Console()
+    console = Console(markup=False)  # names may hold brackets
     counts = data.summary()
     height, width = data.image_size
     if len(layers.rows) <= 24:
