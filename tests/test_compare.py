@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.compare import compare, main
 from visionlab.errors import RunError
+from visionlab.reports import closing
+from visionlab.runs import Run
 
 
 @pytest.fixture
@@ -195,3 +198,23 @@ def test_an_error_ends_with_code_2_and_no_traceback(tmp_path):
     assert done.returncode == 2
     assert "no such directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_columns_of_numbers_sort_as_numbers_and_the_best_has_a_colour_of_its_own(tmp_path):
+    runs = []
+    for number in range(14):
+        momentum = {} if number == 3 else {"optimizer.momentum": 0.05 * number}
+        runs.append(make_run(tmp_path / str(number), seed=number, skill=0.5 + 0.03 * number, config=momentum))
+    page = visionlab.compare(*runs, out=tmp_path / "out").page.read_text()
+    for value in ("0.05", "0.65"):
+        assert f'data-value="{value}"' in page
+    assert re.search(r'<i style="border-color:var\(--text\)"></i>best: ', page)
+
+
+def test_brackets_in_names_are_printed_as_they_are(tmp_path, capsys):
+    run = Run(make_run(tmp_path / "run"))
+    for name in ("fruit [raw]", "a [/b]"):
+        run.update(data=run.result["data"] | {"name": name})
+        closing.remembered(run, ["the images were those in /data/[new]"])
+        printed = capsys.readouterr().out
+        assert name in printed and "/data/[new]" in printed and "force=true" in printed

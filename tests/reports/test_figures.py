@@ -14,6 +14,7 @@ def test_curves_mark_the_best_epoch_and_name_the_lines():
     axes = drawn.axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation", "best epoch (2)"]
     assert axes.lines[2].get_xdata()[0] == 2
+    assert list(axes.lines[0].get_xdata()) == [1, 3], "a point between two gaps would not be seen"
     assert axes.get_ylabel() == "loss"
 
 

@@ -100,3 +100,10 @@ def test_names_of_dots_do_not_lie_on_one_another():
     places = [(float(t.get("x")), float(t.get("y"))) for t in made.iter("text") if (t.text or "").startswith("network")]
     assert 1 <= len(places) < 8
     assert all(abs(a[1] - b[1]) > 10 or abs(a[0] - b[0]) > 60 for a in places for b in places if a != b)
+
+
+def test_a_tick_says_the_value_that_it_stands_at():
+    for low, high in ((0.885, 0.99), (0.1, 0.9), (0.9931, 0.9972)):
+        for at, text in svg.place(svg.Axis("share", share=True), [low, high], 0, 100).ticks:
+            assert float(text.removesuffix("\u00a0%")) == pytest.approx(100 * at)
+    assert [svg.tick_text(value) for value in (2.5e-4, 1e-5, 1.51e-4, 0.25)] == ["2.5e-4", "1e-5", "1.51e-4", "0.25"]

@@ -164,6 +164,23 @@ def test_a_nan_loss_interrupts_the_line_and_is_told(tmp_path):
     assert curves[0]["series"][0]["ys"][-1] is None
 
 
+def test_an_epoch_without_validation_is_no_nan(tmp_path):
+    directory = make_run(tmp_path / "run")
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[::2]:
+        row.update({name: "" for name in row if name.startswith("val/")})
+    with (directory / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    page = read(written(directory))
+    assert "became NaN" not in page.text
+    head, first, second, *_ = page.tables["epochs"]
+    at = head.index("val/loss")
+    assert first[at] == "–" and second[at] == f"{float(rows[1]['val/loss']):#.4g}"  # noqa: RUF001
+
+
 def test_one_epoch_is_a_dot(tmp_path):
     directory = make_run(tmp_path / "run", epochs=1)
     run_page.write(directory)

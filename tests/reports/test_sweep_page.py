@@ -197,3 +197,42 @@ def test_lists_are_words_on_an_axis():
         text=str,
     )
     assert drawing.count(">[32, 64]<") == drawing.count(">[64, 128]<") == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "badge", "best"),
+    [
+        ({}, "3 of 3 trials", "The best of all"),
+        ({"status": "completed", "total": 3}, "3 of 3 trials", "The best of all"),
+        ({"status": "interrupted", "total": 8}, "3 of 8 trials", "The best so far"),
+        ({"status": "interrupted", "total": None}, "3 of 3 trials", "The best so far"),
+    ],
+)
+def test_a_sweep_that_was_stopped_does_not_look_complete(tmp_path, head, badge, best):
+    path = sweep_page.write(make_sweep(tmp_path, trials=3, failed=0, head=head))
+    assert badge in read(path).text and best in read(path).text
+    assert ("badge good" in path.read_text()) == (best == "The best of all")
+
+
+def test_a_trial_whose_process_was_killed_is_not_running(tmp_path):
+    sweep = make_sweep(tmp_path, trials=4, failed=0)
+    content = json.loads((sweep / "sweep.json").read_text())
+    last = content["runs"][-1]
+    last |= {"status": "interrupted", "error": "its process was killed (SIGKILL)"}
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    result = sweep / last["dir"] / "result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"status": "running"}))
+    page = read(sweep_page.write(sweep))
+    assert page.tables["failures"][1][2:] == ["interrupted", "its process was killed (SIGKILL)"]
+
+
+def test_a_parameter_that_a_trial_does_not_have_is_not_null(tmp_path):
+    sweep = make_sweep(tmp_path, trials=3, failed=0)
+    content = json.loads((sweep / "sweep.json").read_text())
+    content["swept"] = [*content["swept"], "optimizer.momentum"]
+    content["runs"][0]["overrides"]["optimizer.momentum"] = 0.9
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    path = sweep_page.write(sweep)
+    head, *body = read(path).tables["trials-lr"]
+    assert sorted(row[head.index("momentum")] for row in body) == ["0.9", "–", "–"]  # noqa: RUF001
+    assert 'data-value="0.9"' in path.read_text(), "one that lacks it made numbers into words, which sort otherwise"

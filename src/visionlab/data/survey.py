@@ -1,5 +1,6 @@
 """Measures a data set before anything is trained on it: classes, shapes, bad files, duplicates, colours."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,6 +74,10 @@ class Survey:
         for name, rows in self.splits.items():
             names[rows] = name
         return names
+
+    def across(self, rows: Iterable[int]) -> bool:
+        """Whether images stand in different ones of train, val and test."""
+        return len({str(split) for split in self.split_of[list(rows)]} - {""}) > 1
 
     def name(self, row: int) -> str:
         """The path of an image."""

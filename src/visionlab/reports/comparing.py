@@ -11,7 +11,7 @@ from visionlab.reports import charts, settings
 from visionlab.reports.charts import Point, Series
 from visionlab.reports.gather import Entry, Gathered
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
-from visionlab.reports.page import Column, Html, columns, escape, figure, note, table
+from visionlab.reports.page import ABSENT, Column, Html, columns, escape, figure, note, table
 from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis
 
@@ -114,7 +114,7 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
             if kind == metric:
                 row.append(interval(entry, split))
         row += [_references(result).get(name) for name in reported]
-        row += [entry.settings.get(key, Html(MISSING)) for key in shown]
+        row += [entry.settings.get(key, ABSENT) for key in shown]
         epoch = result.get("best_epoch")
         row += [_known(entry.metric(f"{split}/f1")), _known(entry.metric(f"{split}/loss"))]
         row.append(MISSING if epoch is None else f"{epoch + 1} of {result.get('epochs')}")
@@ -158,7 +158,7 @@ def curves(entries: Sequence[Entry], best: Entry | None) -> list[Html]:
                 e.label,
                 [row["epoch"] + 1 for row in e.run.metrics],
                 [row.get(name, math.nan) for row in e.run.metrics],
-                "var(--s2)" if many and e is best else e.hue,
+                "var(--text)" if many and e is best else e.hue,
                 faint=many and e is not best,
                 key=e.key,
             )
@@ -178,7 +178,7 @@ def hues(entries: Sequence[Entry], best: Entry | None = None) -> Html:
         experiments = models if len(models) > 1 else {}
     shown = [(name, hue) for hue, name in experiments.items()]
     if best is not None:
-        shown = [*([] if len(shown) == 1 else shown), (f"best: {best.label}", "var(--s2)")]
+        shown = [*([] if len(shown) == 1 else shown), (f"best: {best.label}", "var(--text)")]
     return charts.legend(shown) if len(shown) > 1 or best is not None else Html("")
 
 
@@ -231,13 +231,9 @@ def setting_table(gathered: Gathered, page: Path) -> list[Html]:
         return []
     entries = gathered.entries
     if len(entries) <= 6:
-        heads = ["setting", *(entry.label for entry in entries)]
-        body = [[key, *(_setting(entry, key) for entry in entries)] for key in gathered.keys]
+        heads: list[Column | str] = ["setting", *(Column(entry.label, settings.written) for entry in entries)]
+        body = [[key, *(entry.settings.get(key, ABSENT) for entry in entries)] for key in gathered.keys]
     else:
-        heads = ["run", *gathered.keys]
-        body = [[link(entry, page), *(_setting(entry, key) for key in gathered.keys)] for entry in entries]
+        heads = ["run", *(Column(key, settings.written) for key in gathered.keys)]
+        body = [[link(entry, page), *(entry.settings.get(key, ABSENT) for key in gathered.keys)] for entry in entries]
     return [table(heads, body, filterable=True, tall=True, ident="settings")]
-
-
-def _setting(entry: Entry, key: str) -> str:
-    return settings.written(entry.settings[key]) if key in entry.settings else MISSING

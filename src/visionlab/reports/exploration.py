@@ -75,7 +75,7 @@ def findings(survey: Survey) -> list[str]:
     if copies := sum(len(group) - 1 for group in survey.exact):
         lines.append(f"{_some(copies, 'image')} equal to another one, byte for byte")
     if survey.near is not None and len(survey.near.rows):
-        across = int((survey.split_of[survey.near.rows[:, 0]] != survey.split_of[survey.near.rows[:, 1]]).sum())
+        across = sum(map(survey.across, survey.near.rows))
         lines.append(f"{_some(len(survey.near.rows), 'pair')} that look alike, {across:,} of them in different splits")
     return lines
 
@@ -109,7 +109,9 @@ def _headline(survey: Survey) -> list[Tile]:
     if (enlarged := int(survey.data.class_counts.sum())) > len(survey.splits["train"]):
         items.append(Tile("Enlarged train", f"{enlarged:,}", "with the variants of data.expand"))
     if left := int(counts["left out"].sum()):
-        items.append(Tile("Left out", f"{left:,}", "bad, filtered, or a copy in another split"))
+        items.append(
+            Tile("Left out", f"{left:,}", "bad, filtered, a copy in another split, or beyond data.train_fraction")
+        )
     few, many = int(counts["train"].min()), int(counts["train"].max())
     items.append(Tile("Images a class", f"{few:,}" if few == many else f"{few:,} to {many:,}", "of the training split"))
     items.append(Tile("Unreadable", f"{len(survey.unreadable):,}", "files"))
@@ -237,9 +239,9 @@ def _duplicates(survey: Survey) -> Iterator[Html]:
     if not len(survey.near.rows):
         yield note("No two pictures look alike.")
         return
-    label, split = survey.index.labels, survey.split_of
+    label = survey.index.labels
     a, b = survey.near.rows.T
-    across, disputed = int((split[a] != split[b]).sum()), int((label[a] != label[b]).sum())
+    across, disputed = sum(map(survey.across, survey.near.rows)), int((label[a] != label[b]).sum())
     groups = duplicates.groups(survey.near.rows)
     yield Html("<h3>Near duplicates</h3>")
     yield note(
@@ -249,7 +251,7 @@ def _duplicates(survey: Survey) -> Iterator[Html]:
         f"{duplicates.LEAST_CORRELATION}). Groups in several splits come first, in red. Nothing is done about them; "
         "near_duplicates.csv has all."
     )
-    first = sorted(groups, key=lambda group: (len({split[row] for row in group}) == 1, -len(group)))
+    first = sorted(groups, key=lambda group: (not survey.across(group), -len(group)))
     yield _groups(survey, first)
 
 
@@ -257,12 +259,12 @@ def _groups(survey: Survey, groups: Sequence[Sequence[int]]) -> Html:
     """Some groups as rows of pictures: those that stand in several splits are marked."""
     parts = []
     for group in groups[: SHOWN // 2]:
-        splits = {str(survey.split_of[row]) for row in group}
+        across = survey.across(group)
         items = [
             (
                 _stored(survey, row),
                 survey.class_of(row),
-                False if len(splits) > 1 else None,
+                False if across else None,
                 join([SPLITS.get(str(survey.split_of[row]), "left out").lower(), f" · {survey.name(row)}"]),
             )
             for row in group[:6]

@@ -44,7 +44,7 @@ def curves(
     """Draw lines over epochs.
 
     Args:
-        series: Of each name, xs `[E]` and ys `[E]`; a NaN interrupts the line.
+        series: Of each name, xs `[E]` and ys `[E]`; a NaN, as of an epoch without validation, is left out.
         y: What is measured.
         x: Over what.
         best: The x that is marked as the best.
@@ -52,10 +52,11 @@ def curves(
     """
     drawing, axes = _figure(5.6, 3.5)
     for i, (name, (xs, ys)) in enumerate(series.items()):
-        alone = len(xs) < 2
-        axes.plot(
-            xs, ys, label=name, color=HUES[i % len(HUES)], linewidth=1.8, marker="o" if alone else None, markersize=5
-        )
+        points = [(at, value) for at, value in zip(xs, ys, strict=True) if math.isfinite(value)]
+        marker = "o" if len(points) < 2 else None
+        color = HUES[i % len(HUES)]
+        axes.plot(*zip(*points, strict=True) if points else ((), ()), label=name, color=color, linewidth=1.8,
+                  marker=marker, markersize=5)  # fmt: skip
     if best is not None and math.isfinite(best):
         axes.axvline(best, color="#5b6472", linewidth=1, linestyle=":", label=f"best epoch ({best:g})")
     axes.set_xlabel(x)

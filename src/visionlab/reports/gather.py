@@ -88,8 +88,12 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
         if place not in entries:
             entries[place] = Entry(Reading(path), f"r{len(entries)}")
         entry = entries[place]
-        entry.status = str(entry.run.result.get("status") or known.get("status") or "not begun")
-        entry.error = str(entry.run.result.get("error") or known.get("error") or "")
+        own, told = entry.run.result, {key: known.get(key) for key in ("status", "error")}
+        # A killed process leaves `running` behind; its sweep saw it die.
+        if own.get("status") == "running" and told["status"] not in (None, "running"):
+            own = told
+        entry.status = str(own.get("status") or told["status"] or "not begun")
+        entry.error = str(own.get("error") or told["error"] or "")
         entry.overrides = known.get("overrides") or entry.overrides
         return entry
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visionlab.reports.numbers import show
+from visionlab.reports.numbers import MISSING, show
 
 
 class Html(str):
@@ -136,6 +136,10 @@ class Column:
     hint: str = ""
 
 
+# What a row has no value for; None may be one, as null is of a setting.
+ABSENT = Html(MISSING)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
@@ -168,7 +172,8 @@ def table(
     numeric = [
         col.numeric
         if col.numeric is not None
-        else any(_is_number(row[i]) for row in body) and all(_is_number(row[i]) or row[i] is None for row in body)
+        else any(_is_number(row[i]) for row in body)
+        and all(_is_number(row[i]) or row[i] in (None, ABSENT) for row in body)
         for i, col in enumerate(cols)
     ]
 

@@ -117,8 +117,8 @@ def _remarks(run: Reading) -> Html:
             parts.append(callout(f"Images: {number:,} {words}."))
     if others := data.get("others"):
         parts.append(callout(f"{left_out(others)}."))
-    rows = run.metrics
-    if any(math.isnan(row.get(key, 0.0)) for row in rows for key in ("train/loss", "val/loss")):
+    losses = (row.get(key) for row in run.run.metrics for key in ("train/loss", "val/loss"))
+    if any(loss is not None and math.isnan(loss) for loss in losses):  # an epoch may have had no validation
         parts.append(callout("The loss became NaN: the learning rate may be too high.", kind="bad"))
     if "val" in run.accuracies and "test" not in run.accuracies:
         parts.append(
@@ -230,7 +230,8 @@ def _curves(run: Reading, keep: Callable[[str, Html], None]) -> list[Html]:
     )
     shown = [name for name in every if any(name in row for row in rows)]
     heads = [Column("epoch"), *(Column(name, form=significant if _plain(name) else percent) for name in shown)]
-    body = [[epoch, *(row.get(name) for name in shown)] for epoch, row in zip(map(int, epochs), rows, strict=True)]
+    written = run.run.metrics
+    body = [[epoch, *(row.get(name) for name in shown)] for epoch, row in zip(map(int, epochs), written, strict=True)]
     note_ = note("Epochs count from 1 here, from 0 in metrics.csv.")
     return [
         columns(*made, least=320),

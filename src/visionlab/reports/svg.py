@@ -128,9 +128,12 @@ def place(axis: Axis, values: Sequence[float], start: float, end: float, about: 
         low = axis.low if axis.low is not None else ticks[0]
         high = axis.high if axis.high is not None and axis.high > low else ticks[-1]
     ticks = [t for t in ticks if low - 1e-12 <= t <= high + 1e-12]
-    texts = [percent(t, 0) if axis.share else tick_text(t) for t in ticks]
-    if axis.share and len(set(texts)) < len(texts):
-        texts = [percent(t, 1) for t in ticks]
+    if axis.share:
+        exact = (digits for digits in range(3) if all(abs(100 * t - round(100 * t, digits)) < 1e-6 for t in ticks))
+        digits = next(exact, 3)
+        texts = [percent(t, digits) for t in ticks]
+    else:
+        texts = [tick_text(t) for t in ticks]
     return Scale(list(zip(ticks, texts, strict=True)), low, high, start, end, False)
 
 
@@ -154,7 +157,8 @@ def tick_text(value: float) -> str:
             if size >= unit:
                 return f"{value / unit:g}\u00a0{letter}"
     if size and size < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-")
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:g}"
 
 

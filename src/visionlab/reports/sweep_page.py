@@ -10,7 +10,7 @@ from visionlab.reports import charts, comparing, settings, verdicts
 from visionlab.reports.gather import gather
 from visionlab.reports.importance import importance
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
-from visionlab.reports.page import Column, Html, Page, Tile, code, figure, note, table, tiles
+from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis
@@ -31,8 +31,8 @@ def write(directory: str | Path) -> Path:
     target = Path(directory) / "report.html"
     sweep = gather([directory]).sweeps[0]
     done = sum(trial.status == "completed" for trial in sweep.trials)
-    kind = "good" if done == len(sweep.trials) else "warn"
-    badge = f"{done} of {len(sweep.trials)} trials"
+    kind = "good" if done == _total(sweep) and _over(sweep) else "warn"
+    badge = f"{done} of {_total(sweep)} trials"
     page = Page(f"Sweep {sweep.name}", subtitle=subtitle(sweep), badge=badge, badge_kind=kind)
     page.section("Best", *best(sweep))
     page.section("Best compromises", *front(sweep, target))
@@ -46,6 +46,16 @@ def write(directory: str | Path) -> Path:
         page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
     page.section("Failed trials", *failures(sweep))
     return page.write(target)
+
+
+def _total(sweep: Sweep) -> int:
+    """Count the trials that were asked for, as far as they are known."""
+    return max(sweep.content.get("total") or 0, len(sweep.trials))
+
+
+def _over(sweep: Sweep) -> bool:
+    """Whether the sweep came to its end: it was neither stopped nor out of its time."""
+    return bool(sweep.content.get("status", "completed") == "completed")
 
 
 def subtitle(sweep: Sweep) -> str:
@@ -83,7 +93,7 @@ def best(sweep: Sweep) -> list[Html]:
         test = sweep.tested(winner)
         if math.isfinite(test) and sweep.objective != "test/acc":
             items.append(Tile("Its test accuracy", percent(test), _interval(winner, "test")))
-    done = f"{statuses.count('completed')} of {len(statuses)}"
+    done = f"{statuses.count('completed')} of {_total(sweep)}"
     items += [
         Tile("Trials", done, f"completed{', ' if others else ''}{others}"),
         Tile("Time", duration(spent or None), "of the whole sweep" if sweep.content.get("seconds") else "of training"),
@@ -91,7 +101,7 @@ def best(sweep: Sweep) -> list[Html]:
     parts = [tiles(items)]
     if winner is not None:
         name = ", ".join(f"{key}={settings.written(value)}" for key, value in winner.overrides.items())
-        state = "so far" if "running" in statuses else "of all"
+        state = "of all" if _over(sweep) and "running" not in statuses else "so far"
         parts += [
             note(f"The best {state}: {name or winner.entries[0].label}. To train it alone:"),
             code(command(sweep, winner)),
@@ -169,7 +179,7 @@ def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html
         entry = trial.entries[0]
         result = entry.run.result
         row: list[object] = [comparing.link(entry, page, str(trial.place))]
-        row += [trial.overrides.get(key, entry.settings.get(key)) for key in sweep.swept]
+        row += [trial.overrides.get(key, entry.settings.get(key, ABSENT)) for key in sweep.swept]
         row.append(_known(trial.value))
         row += [_known(trial.mean(name)) for name in shown[1:]]
         row += [_known(trial.deviation), len(trial.entries)] if repeated else []
@@ -190,7 +200,7 @@ def repetitions(sweep: Sweep, page: Path) -> list[Html]:
     rows: list[list[object]] = []
     for trial in sweep.trials:
         for entry, value, (status, _) in zip(trial.entries, trial.values, trial.outcomes, strict=True):
-            set_to = (entry.overrides.get(key) for key in shown)
+            set_to = (entry.overrides.get(key, ABSENT) for key in shown)
             rows.append([comparing.link(entry, page, str(trial.place)), *set_to, _known(value), status])
     heads: list[Column | str] = ["trial", *(Column(key, settings.written) for key in shown)]
     heads += [Column(sweep.objective, form=partial(value_text, sweep.objective)), "status"]

@@ -40,7 +40,7 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
         *(["A is compared with"] if against_best else ["A", "B"]),
         Column("verdict", hint="At the level of 5 %, by the corrected p"),
         Column("difference", form=_points, hint="Accuracy of A less that of the other, in percentage points"),
-        Column("95 % CI", hint="Of the difference"),
+        Column("95 % CI", form=lambda ends: ends.text, numeric=True, hint="Of the difference"),
         Column("only A right", form=count, hint="Images"),
         Column("only the other" if against_best else "only B right", form=count, hint="Images"),
         Column("p", form=_p, hint="McNemar, mid-p"),
@@ -50,7 +50,8 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
     for t in shown:
         verdict = "may be chance" if t.better is None else f"{'A' if t.better == t.a else 'B'} is better"
         low, high = (round(100 * v, 1) + 0.0 for v in t.interval)  # + 0.0: no minus before a zero
-        interval = f"{low:+.1f} to {high:+.1f}"
+        interval = _Interval(low)
+        interval.text = f"{low:+.1f} to {high:+.1f}"
         names = [t.b] if against_best else [t.a, t.b]
         body.append([*names, verdict, 100 * t.difference, interval, t.only_a, t.only_b, t.p, t.adjusted])
     return [
@@ -64,6 +65,12 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
             "another seed would change them, only repetitions tell."
         ),
     ]
+
+
+class _Interval(float):
+    """The low end of an interval, by which a column is sorted, and the text that stands there."""
+
+    text: str
 
 
 def sentences(found: Sequence[PairedTest]) -> list[str]:

@@ -54,7 +54,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     record = Record(plan.dir)
     executor: Executor = launcher.executor(plan.dir)
     display = Display(plan, strategy.total, executor.slots)
-    _begin(plan, record)
+    _begin(plan, strategy.total, record)
     engine = Engine(plan, strategy, composer, executor, record, display)
     try:
         with stopping(), display.live():
@@ -64,7 +64,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
             untested = _test(plan, best, composer, executor, record)
             display.after = "the page is written"
             _rank(plan, composer, record)
-            record.head(status="completed")
+            record.head(status="interrupted" if display.out_of_time else "completed")
             compare(plan.dir)
     except BaseException:
         record.head(status="interrupted")
@@ -97,13 +97,14 @@ def _check(strategy: Strategy, composer: Composer, launcher: Any) -> None:
                 build.data_module(request.config)
 
 
-def _begin(plan: Plan, record: Record) -> None:
+def _begin(plan: Plan, total: int | None, record: Record) -> None:
     """Write what is known before the first trial."""
     record.head(
         name=plan.name,
         kind=plan.choice,
         status="running",
         command=plan.command,
+        total=total,
         swept=plan.keys,
         replicates=list(plan.replicates),
         monitor=plan.base["monitor"],

@@ -36,7 +36,7 @@ class Display:
     def __init__(self, plan: Plan, total: int | None, slots: int, console: Console | None = None) -> None:
         self.plan, self.total, self.slots = plan, total, slots
         # The stream is named, because jobs in this process print elsewhere meanwhile.
-        self.console = console or Console(file=sys.stdout)
+        self.console = console or Console(file=sys.stdout, markup=False)  # names may hold brackets
         self.out_of_time = False
         self.after: str | None = None  # what is done once the trials are
         self._short = space.short_names([*plan.keys, *plan.replicates])
@@ -171,7 +171,7 @@ class Display:
                 f"{len(self._remembered)} of {self._done} trials were remembered; nothing was trained for them."
             )
         for change in changes:
-            self.console.print(f"[yellow]since some of them were trained: {change}[/]")
+            self.console.print(f"since some of them were trained: {change}", style="yellow")
         if ranking:
             self.console.print()
             self.console.print(self.plan.name, style="bold", highlight=False, soft_wrap=True)
@@ -180,12 +180,12 @@ class Display:
                 self.console.print(f"and {len(ranking) - SHOWN} more, in the table of the sweep's page")
         if self.out_of_time:
             hours = self.plan.settings["max_hours"]
-            self.console.print(f"[yellow]sweep.max_hours={hours} are over; the same command with more continues.[/]")
-        if self._states["failed"]:
             self.console.print(
-                f"[red]{self._states['failed']} of {self._done} trials failed;[/] the page says why. "
-                "To try them again: sweep.retry_failed=true"
+                f"sweep.max_hours={hours} are over; the same command with more continues.", style="yellow"
             )
+        if self._states["failed"]:
+            failed = Text(f"{self._states['failed']} of {self._done} trials failed;", "red")
+            self.console.print(failed, "the page says why. To try them again: sweep.retry_failed=true")
         self.console.print(f"sweep  {self.plan.dir}", highlight=False, soft_wrap=True)
         self.console.print(f"page   {self.plan.dir / 'report.html'}", highlight=False, soft_wrap=True)
         if ranking:
