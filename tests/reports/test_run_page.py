@@ -13,6 +13,7 @@ from PIL import Image
 from fabricate import make_run, written
 from reading_html import read
 from visionlab.reports import run_page
+from visionlab.reports.numbers import MISSING
 from visionlab.reports.statistics import wilson
 
 FIGURES = {
@@ -178,7 +179,7 @@ def test_an_epoch_without_validation_is_no_nan(tmp_path):
     assert "became NaN" not in page.text
     head, first, second, *_ = page.tables["epochs"]
     at = head.index("val/loss")
-    assert first[at] == "–" and second[at] == f"{float(rows[1]['val/loss']):#.4g}"  # noqa: RUF001
+    assert first[at] == MISSING and second[at] == f"{float(rows[1]['val/loss']):#.4g}"
 
 
 def test_one_epoch_is_a_dot(tmp_path):

@@ -8,6 +8,7 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.errors import RunError
 from visionlab.reports import sweep_page
+from visionlab.reports.numbers import MISSING
 from visionlab.reports.parallel import parallel
 
 
@@ -234,5 +235,5 @@ def test_a_parameter_that_a_trial_does_not_have_is_not_null(tmp_path):
     (sweep / "sweep.json").write_text(json.dumps(content))
     path = sweep_page.write(sweep)
     head, *body = read(path).tables["trials-lr"]
-    assert sorted(row[head.index("momentum")] for row in body) == ["0.9", "–", "–"]  # noqa: RUF001
+    assert sorted(row[head.index("momentum")] for row in body) == ["0.9", MISSING, MISSING]
     assert 'data-value="0.9"' in path.read_text(), "one that lacks it made numbers into words, which sort otherwise"

@@ -1,7 +1,7 @@
 """How long optimizer steps take with one setting and another, measured in turns."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 from statistics import median
@@ -102,9 +102,9 @@ def in_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[
     return {name: median(values) for name, values in seconds.items()}
 
 
-def endless(loader: object) -> Iterator[Batch]:
+def endless(loader: Iterable[Batch]) -> Iterator[Batch]:
     """Repeat the first few whole batches of a loader for ever: reading them is not what is timed."""
-    first = list(islice(iter(loader), 4))  # type: ignore[call-overload]
+    first = list(islice(loader, 4))
     return cycle([batch for batch in first if len(batch.labels) == len(first[0].labels)])
 
 
