@@ -1,8 +1,12 @@
 """The published data sets, as miniature trees of their layouts; the real ones with -m slow."""
 
+import hashlib
 import itertools
 import os
 import pickle
+import tarfile
+import zipfile
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,6 +48,51 @@ def test_every_choice_composes_and_names_itself(name, tmp_path):
     else:
         with pytest.raises(DataError, match="nowhere"):
             data.setup()
+
+
+PUBLISHED = [CIFAR10, Caltech101, TinyImageNet10]
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_a_published_set_that_is_missing_says_which_file_to_put_where(published, tmp_path):
+    data = published(name="mini", root=tmp_path / "nowhere")
+    with pytest.raises(DataError, match="the data set is missing") as error:
+        data.prepare_data()
+    remedy = error.value.remedy
+    assert "data.download=true" in remedy
+    assert f"put the file {data.source.archive} from {data.source.url} into {tmp_path / 'nowhere'}/" in remedy
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_a_published_set_is_unpacked_from_its_archive(published, tmp_path, monkeypatch):
+    source = published.source
+    unpacked = tmp_path / "packing" / source.folder
+    if published is CIFAR10:
+        cifar_batches(tmp_path / "packing")
+    else:
+        train = unpacked / "train" if published is TinyImageNet10 else unpacked
+        for seed, (label, number) in enumerate(itertools.product(WNIDS[:2], (0, 50, 100, 101, 102))):
+            save(train / label / f"{label}_{number}.png", seed)
+    root = tmp_path / "set"
+    root.mkdir()
+    content = unpacked
+    if source.inner is not None:
+        with tarfile.open(tmp_path / "inner.tar.gz", "w:gz") as inner:
+            inner.add(unpacked, source.folder)
+        content = tmp_path / "inner.tar.gz"
+    if source.archive.endswith(".zip"):
+        with zipfile.ZipFile(root / source.archive, "w") as archive:
+            for path in content.rglob("*") if content.is_dir() else [content]:
+                archive.write(path, source.inner or path.relative_to(tmp_path / "packing"))
+    else:
+        with tarfile.open(root / source.archive, "w:gz") as archive:
+            archive.add(content, source.folder)
+    md5 = hashlib.md5((root / source.archive).read_bytes()).hexdigest()
+    monkeypatch.setattr(published, "source", replace(source, md5=md5))
+    data = published(name="mini", root=root, image_size=4, val_fraction=0.5, cache_dir=tmp_path / "cache")
+    data.prepare_data()
+    assert (root / source.folder).is_dir()
+    assert len(data.splits.train) > 0
 
 
 @pytest.mark.parametrize("name", CHOICES)

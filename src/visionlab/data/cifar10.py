@@ -22,7 +22,7 @@ class CIFAR10(ImageDataModule):
 
     def present(self) -> bool:
         """Return whether either layout is there."""
-        return (self.root / self.source.folder).is_dir() or (self.root / "train").is_dir()
+        return super().present() or (self.root / "train").is_dir()
 
     def find(self) -> Index:
         """Return the image folders where they lie in `root`, else the batches."""

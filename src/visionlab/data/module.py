@@ -137,7 +137,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def present(self) -> bool:
         """Return whether the data set is there, so that nothing needs to be unpacked or fetched."""
-        return True
+        return self.source is None or (self.root / self.source.folder).is_dir()
 
     def prepare_data(self) -> None:
         """Fetch what is missing and fill the store: once a machine, before `setup` on every process."""

@@ -24,7 +24,7 @@ class TinyImageNet10(ImageDataModule):
 
     def present(self) -> bool:
         """Return whether either layout is there."""
-        return (self.root / self.source.folder).is_dir() or (self.root / "train").is_dir()
+        return super().present() or (self.root / "train").is_dir()
 
     def find(self) -> Index:
         """Return the images of the first ten classes; words.txt names them where it lies beside them."""
