@@ -1,7 +1,6 @@
 """Bad files are known before the first step, all at once; what is no trouble is not treated as such."""
 
 import os
-import signal
 import struct
 import zlib
 from pathlib import Path
@@ -156,25 +155,60 @@ def test_a_class_of_which_nothing_is_left_is_named(make_folder, folder):
         folder(root, on_bad_image="skip")
 
 
-def test_a_decoder_that_crashes_costs_one_image(make_folder, folder, monkeypatch, tmp_path):
-    """The processes that decode are killed by one image, as by a decoder's bug; all others are read."""
-    root = make_folder((40, 40))
-    (root / "class0/013.png").write_bytes(b"deadly")
+@pytest.fixture
+def deadly(make_folder, monkeypatch, tmp_path):
+    """Return a folder of 80 images, and a function that gives the fault at the processes that decode one of them."""
+    root, left = make_folder((40, 40)), tmp_path / "left"
+    victim = root / "class0/013.png"
+    victim.write_bytes(victim.read_bytes() + b"deadly")
     site = tmp_path / "site"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        "import os, signal\n"
-        "from PIL import Image\n"
-        "opened = Image.open\n"
-        "def open(file, *rest, **more):\n"
-        "    if file.read(6) == b'deadly':\n"
-        f"        os.kill(os.getpid(), {int(signal.SIGSEGV)})\n"
-        "    file.seek(0)\n"
-        "    return opened(file, *rest, **more)\n"
-        "Image.open = open\n"
-    )
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setattr("visionlab.data.building.SMALL", 0)
+
+    def occur(fault: str, times: int) -> None:
+        left.write_bytes(b"x" * times)
+        (site / "sitecustomize.py").write_text(
+            "import os, signal\n"
+            "from PIL import Image\n"
+            "opened = Image.open\n"
+            "def open(file, *rest, **more):\n"
+            f"    if file.read().endswith(b'deadly') and (size := os.path.getsize({str(left)!r})):\n"
+            f"        os.truncate({str(left)!r}, size - 1)\n"
+            f"        {fault}\n"
+            "    file.seek(0)\n"
+            "    return opened(file, *rest, **more)\n"
+            "Image.open = open\n"
+        )
+
+    return root, occur
+
+
+CRASH, KILL, SHORT = "os.kill(os.getpid(), signal.SIGSEGV)", "os.kill(os.getpid(), signal.SIGKILL)", "raise MemoryError"
+
+
+def test_a_decoder_that_crashes_costs_one_image(deadly, folder):
+    """The processes that decode are killed by one image, as by a decoder's bug; all others are read."""
+    root, occur = deadly
+    occur(CRASH, 99)
     with pytest.raises(DataError, match=r"1 of 80 images cannot be read:\n.*013\.png \(the decoder crashes on it\)"):
         folder(root, workers=2)
     assert folder(root, on_bad_image="skip").summary()["skipped"] == 1
+
+
+@pytest.mark.parametrize(("fault", "times"), [(KILL, 2), (SHORT, 1)])
+def test_a_fault_that_passes_costs_no_image(deadly, folder, fault, times):
+    root, occur = deadly
+    occur(fault, times)
+    assert folder(root, workers=2).summary()["skipped"] == 0
+
+
+@pytest.mark.parametrize(("fault", "why"), [(KILL, "crashes"), (SHORT, "not enough memory")])
+def test_an_image_is_tried_again_when_what_failed_may_not_be_the_image(deadly, folder, fault, why):
+    root, occur = deadly
+    occur(fault, 99)
+    for _ in range(2):
+        with pytest.raises(DataError, match=rf"1 of 80 images cannot be read:\n.*013\.png \(.*{why}"):
+            folder(root, workers=2)
+    occur(fault, 0)
+    assert folder(root, workers=2).summary()["skipped"] == 0  # although no file has changed

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from visionlab.data.index import Index
-from visionlab.data.reader import Read, fill, from_files, from_frames
+from visionlab.data.reader import CRASHED, SHORT, Read, fill, from_files, from_frames
 from visionlab.data.transform import Transform
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,12 @@ class Learnt:
         self.errors: dict[int, str] = {}
 
     def add(self, first: int, read: Read) -> None:
-        """Enter the result of a run of rows."""
+        """Enter the result of a run of rows, in place of an earlier one."""
         span = slice(first, first + len(read.sizes))
         self.digests[span] = np.frombuffer(bytes.fromhex("".join(read.digests)), dtype=np.uint8).reshape(-1, 16)
         self.sizes[span] = read.sizes
+        for row in range(span.start, span.stop):
+            self.errors.pop(row, None)
         self.errors.update({first + int(place): why for place, why in read.errors.items()})
 
 
@@ -70,7 +72,25 @@ def read_all(index: Index, to: Transform, output: Path, workers: int | None) -> 
             _here(index, to, output, spans, done)
         else:
             _beside(index, to, output, spans, done, workers or available_cores())
+    if index.frames is None:
+        for row, read in read_alone(index, to, output, undecoded(learnt.errors)):
+            learnt.add(row, read)
     return learnt
+
+
+def undecoded(errors: dict[int, str]) -> list[int]:
+    """Return the rows that want a second try: what failed may have been the memory or the process, not the image."""
+    return sorted(row for row, why in errors.items() if why in (SHORT, CRASHED))
+
+
+def read_alone(index: Index, to: Transform, output: Path, rows: Sequence[int]) -> Iterator[tuple[int, Read]]:
+    """Read images into `output` one by one, in a process beside which no other one decodes and takes the memory."""
+    reader = _Reader(index.root, to, output)
+    try:
+        for row in rows:
+            yield from reader.read(row, [index.names[row]])
+    finally:
+        reader.close()
 
 
 def available_cores() -> int:
@@ -146,7 +166,7 @@ class _Reader:
             for place, name in enumerate(names):
                 yield from self.read(first + place, [name])
         else:
-            yield first, Read(["0" * 32], [(0, 0)], {0: "the decoder crashes on it"})
+            yield first, Read(["0" * 32], [(0, 0)], {0: CRASHED})
 
     def _ask(self, first: int, names: list[str]) -> dict[str, Any] | None:
         if self._process is None:

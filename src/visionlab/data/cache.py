@@ -31,7 +31,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visionlab"
 
 
-def build_once(folder: Path, size: int, *, opened: Callable[[Path], T | None], fill: Callable[[Path], None]) -> T:
+def build_once(
+    folder: Path,
+    size: int,
+    *,
+    opened: Callable[[Path], T | None],
+    fill: Callable[[Path], None],
+    lasting: Callable[[T], bool] = lambda _: True,
+) -> T:
     """Return what is in a folder; where it is missing, build it, or wait for the process that does.
 
     Args:
@@ -39,16 +46,17 @@ def build_once(folder: Path, size: int, *, opened: Callable[[Path], T | None], f
         size: Bytes that it will take.
         opened: Opens a finished folder, or returns None where it is missing or not all there.
         fill: Writes into the folder that it is given.
+        lasting: Says whether what an earlier process left is still right. Of what was just built it is not asked.
 
     Raises:
         DataError: The cache cannot be written or has too little room.
     """
-    if (found := opened(folder)) is not None:
+    if (found := opened(folder)) is not None and lasting(found):
         return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            if (found := opened(folder)) is not None:
+            if (found := opened(folder)) is not None and lasting(found):
                 return found
             _sweep(folder)
             shutil.rmtree(folder, ignore_errors=True)

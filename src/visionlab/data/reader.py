@@ -23,7 +23,10 @@ from visionlab.data.transform import Transform
 
 # Gives the bytes of the image at a place, which identify it, and the image where they are not a file's.
 Fetch = Callable[[int], tuple[bytes, Image.Image | None]]
-UNOPENED = "cannot be opened: "  # the content is not to blame, so this may change without a change of the file
+# For these the content is not to blame, or perhaps not, so they may pass without a change of the file.
+UNOPENED = "cannot be opened: "
+SHORT = "not enough memory to decode it"
+CRASHED = "the decoder crashes on it"  # unless something else ended the process, as a system short of memory does
 
 
 @dataclass
@@ -103,6 +106,8 @@ def reason(error: Exception, data: bytes) -> str:
         return UNOPENED + "broken link, or it vanished"
     if isinstance(error, OSError) and error.errno:
         return UNOPENED + (error.strerror or str(error)).lower()
+    if isinstance(error, MemoryError):
+        return SHORT
     if not data:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visionlab.data.building import read_all
+from visionlab.data.building import read_all, read_alone, undecoded
 from visionlab.data.cache import build_once, default_cache, reserve, unwritable
 from visionlab.data.index import ByteArray, Index, IntArray
 from visionlab.data.reader import UNOPENED
@@ -83,8 +83,7 @@ def open_store(
         except (OSError, ValueError, KeyError, BadZipFile):
             return None
         errors: dict[int, str] = dict(zip(bad.tolist(), reasons.tolist(), strict=True))
-        cured = any(why.startswith(UNOPENED) and readable(index.root / index.names[row]) for row, why in errors.items())
-        if cured or not len(digests) == len(sizes) == len(index):
+        if not len(digests) == len(sizes) == len(index):
             return None
         return Store(pixels, digests, sizes, errors, name)
 
@@ -99,7 +98,13 @@ def open_store(
         return store
     name = key(index, to)
     place = images_folder(cache_dir) / name
-    return build_once(place, int(np.prod(shape)), opened=lambda folder: opened(folder, name), fill=fill)
+    return build_once(
+        place,
+        int(np.prod(shape)),
+        opened=lambda folder: opened(folder, name),
+        fill=fill,
+        lasting=lambda store: not cured(index, to, store.errors),
+    )
 
 
 def open_derived(
@@ -144,6 +149,15 @@ def gather(pixels: Tensor, rows: Tensor, *, pinned: bool = False) -> Tensor:
     flat = pixels.numpy().reshape(len(pixels), -1)
     np.take(flat, rows.numpy(), axis=0, out=out.numpy().reshape(-1, flat.shape[1]), mode="clip")
     return out
+
+
+def cured(index: Index, to: Transform, errors: dict[int, str]) -> bool:
+    """Return whether an image can be read now that could not be read for a reason that may pass."""
+    unopened = (row for row, why in errors.items() if why.startswith(UNOPENED))
+    if any(readable(index.root / index.names[row]) for row in unopened):
+        return True
+    tried = read_alone(index, to, Path(os.devnull), undecoded(errors))
+    return any(not read.errors for _, read in tried)
 
 
 def readable(path: Path) -> bool:
