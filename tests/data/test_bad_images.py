@@ -148,6 +148,27 @@ def test_a_permission_that_is_given_later_counts_at_once(make_folder, folder, mo
     assert folder(root).summary()["skipped"] == 0  # although no file has changed
 
 
+def test_a_file_that_cannot_be_read_to_its_end_is_bad_at_each_start(make_folder, folder, monkeypatch):
+    """As behind a bad sector: it can be opened, and its first byte read."""
+    root = make_folder()
+    real = Path.read_bytes
+
+    def read_bytes(path):
+        if path.name == "002.png":
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert folder(root, on_bad_image="skip").summary()["skipped"] == 3
+
+    def read_all(*_):
+        raise AssertionError("the images were decoded again")
+
+    monkeypatch.setattr(store, "read_all", read_all)
+    with pytest.raises(DataError, match=r"002\.png \(cannot be opened: input/output error"):
+        folder(root)
+
+
 def test_a_class_of_which_nothing_is_left_is_named(make_folder, folder):
     root = make_folder((4, 4, 1))
     (root / "class2/000.png").write_bytes(b"")

@@ -161,10 +161,9 @@ def cured(index: Index, to: Transform, errors: dict[int, str]) -> bool:
 
 
 def readable(path: Path) -> bool:
-    """Return whether a file can be opened and its first byte read."""
+    """Return whether a file can be opened and read to its end; a bad sector may lie behind its first byte."""
     try:
-        with path.open("rb") as file:
-            file.read(1)
+        path.read_bytes()
     except OSError:
         return False
     return True
