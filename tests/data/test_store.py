@@ -72,6 +72,42 @@ def test_processes_read_what_one_reads(make_folder, tmp_path, monkeypatch, worke
     np.testing.assert_array_equal(opened.pixels.permute(0, 2, 3, 1).numpy(), expected(root))
 
 
+@pytest.fixture
+def customized(monkeypatch, tmp_path):
+    """Return a function that has processes which are started from then on run something first."""
+
+    def customize(code: str) -> None:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site/sitecustomize.py").write_text(code)
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        monkeypatch.setattr(building, "SMALL", 0)
+
+    return customize
+
+
+def test_what_others_print_is_no_answer_of_a_reader(make_folder, tmp_path, customized):
+    root = make_folder()
+    customized("from PIL import Image\nImage.preinit = lambda: print('late')\nprint('hello')\nprint('there', end='')")
+    opened = open_store(class_folders(root), TO, cache_dir=tmp_path / "cache", workers=1)
+    np.testing.assert_array_equal(opened.pixels.permute(0, 2, 3, 1).numpy(), expected(root))
+
+
+def test_a_file_of_the_current_folder_is_no_module_of_a_reader(make_folder, tmp_path, monkeypatch):
+    root = make_folder()
+    (tmp_path / "copy.py").write_text("raise SystemExit('not what was meant')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(building, "SMALL", 0)
+    opened = open_store(class_folders(root), TO, cache_dir=tmp_path / "cache", workers=1)
+    np.testing.assert_array_equal(opened.pixels.permute(0, 2, 3, 1).numpy(), expected(root))
+
+
+def test_a_reader_that_does_not_start_is_not_the_images_fault(make_folder, tmp_path, customized):
+    customized("import os\nos.write(2, b'no numpy here')\nos._exit(3)")
+    with pytest.raises(DataError, match=r"does not start; it says last:\n *no numpy here"):
+        open_store(class_folders(make_folder()), TO, cache_dir=tmp_path / "cache", workers=2)
+    assert [path for path in (tmp_path / "cache/images").iterdir() if path.is_dir()] == []
+
+
 def test_the_second_start_decodes_nothing(make_folder, tmp_path, unread):
     index = class_folders(make_folder())
     first = open_store(index, TO, cache_dir=tmp_path / "cache")

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +23,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from visionlab.data.index import Index
 from visionlab.data.reader import CRASHED, SHORT, Read, fill, from_files, from_frames
 from visionlab.data.transform import Transform
+from visionlab.errors import DataError
 
 log = logging.getLogger(__name__)
 CHUNK_BYTES = 2 * 2**20  # of decoded pixels in the hand of one process
+READER = "visionlab.data.reader"
 SMALL = 4 * 2**20  # files of fewer bytes together are read sooner than a process has started
 
 Done = Callable[[int, Read], None]  # told the first row of a run and what was learnt of it
@@ -182,18 +185,44 @@ class _Reader:
         return answer
 
     def _start(self) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "visionlab.data.reader"],
+        """Start a process; a second time if it ends before it is ready, as it may where memory is short.
+
+        Raises:
+            DataError: It does not start.
+        """
+        for _ in range(2):
+            with tempfile.TemporaryFile() as last_words:
+                process = self._launch(last_words)
+                if self._ready(process):
+                    return process
+                process.kill()
+                process.communicate()
+                last_words.seek(0)
+                said = last_words.read().decode(errors="replace").splitlines()[-5:]
+        raise DataError(
+            "\n    ".join(["the process that decodes images does not start; it says last:", *said]),
+            where=f"{sys.executable} -P -m {READER}",
+            remedy="put right what the last line says",
+        )
+
+    def _launch(self, stderr: IO[bytes]) -> "subprocess.Popen[str]":
+        source = str(Path(__file__).parents[2])  # which sys.path may name as "", the current folder
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", READER],  # -P: a copy.py in the current folder is not Python's own
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stderr=stderr,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), source])},
             start_new_session=True,  # Ctrl-C is for the parent, whose end then ends this one
         )
-        print(self._setup, file=_pipe(process.stdin), flush=True)
-        if _pipe(process.stdout).readline() != "ready\n":
-            raise RuntimeError(f"the process that decodes images did not start; exit code {process.wait()}")
-        return process
+
+    def _ready(self, process: "subprocess.Popen[str]") -> bool:
+        """Return whether a process reads its setup; what anything prints before that is passed over."""
+        with contextlib.suppress(BrokenPipeError):
+            print(self._setup, file=_pipe(process.stdin), flush=True)
+        return any(line == "ready\n" for line in _pipe(process.stdout))
 
     def _send(self, line: str) -> None:
         assert self._process is not None

@@ -122,17 +122,20 @@ def serve() -> None:
 
     The first line gives the output file, the root and the transform; each later one [first row, names].
     """
+    # What anything else prints from here on is no answer. The empty line ends what was printed before.
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
     setup: dict[str, Any] = json.loads(sys.stdin.readline())
     to = Transform(tuple(setup["to"].pop("size")), **setup["to"])
     output = os.open(setup["output"], os.O_WRONLY)
-    print("ready", flush=True)
+    print("\nready", file=answers, flush=True)
     for line in sys.stdin:
         first, names = json.loads(line)
         try:
             answer: dict[str, Any] = asdict(fill(output, first, len(names), from_files(setup["root"], names), to))
         except OSError as error:
             answer = {"failed": error.strerror or str(error), "errno": error.errno}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
