@@ -13,7 +13,7 @@ from PIL import Image
 from visionlab import explore
 from visionlab.config import compose
 from visionlab.data import duplicates
-from visionlab.data.survey import deviations, measure_shapes
+from visionlab.data.survey import Survey, deviations, measure_shapes
 from visionlab.errors import DataError
 from visionlab.reports.exploration import findings
 from visionlab.training.build import data_module
@@ -140,6 +140,32 @@ def test_alike_finds_all_pairs_and_groups_join_them():
     assert sorted(map(tuple, found.rows.tolist())) == [(3, 4400), (3, 4401), (2099, 2100), (4400, 4401)]
     assert (found.correlation > 0.99).all()
     assert duplicates.groups(found.rows) == [[3, 4400, 4401], [2099, 2100]]
+
+
+def test_of_equal_files_one_is_compared_with_others(tmp_path):
+    buffer = io.BytesIO()
+    scene(0).resize((90, 90)).resize((60, 60)).save(buffer, "JPEG", quality=60)
+    for label, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            scene(20 * label + i).save(tmp_path / name / f"{i:02d}.png")
+    for i in range(5):
+        (tmp_path / "a" / f"copy{i}.png").write_bytes((tmp_path / "a" / "00.png").read_bytes())
+        (tmp_path / "a" / f"like{i}.jpg").write_bytes(buffer.getvalue())
+    survey = Survey(data_module(compose(["data=folder", f"data.root={tmp_path}", "data.image_size=48"])))
+    assert [[survey.name(row) for row in pair] for pair in survey.near.rows] == [["a/00.png", "a/like0.jpg"]]
+    assert list(map(len, survey.exact)) == [6, 5]
+
+
+def test_more_pairs_than_anyone_reads_are_cut_off_and_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 10, raising=False)
+    for label, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for i in range(40):
+            picture = scene(80 if i < 3 else 40 * label + i)
+            picture.resize((70 + i, 60 + label)).resize((60, 60)).save(tmp_path / name / f"{i}.png")
+    survey = Survey(data_module(compose(["data=folder", f"data.root={tmp_path}", "data.image_size=48"])))
+    assert 0 < len(survey.near.rows) <= 10 and "10 pairs or more look alike" in caplog.text
 
 
 @pytest.mark.parametrize("resize", ["pad", "none"])

@@ -24,7 +24,9 @@ BITS = 64
 MOST_BITS = 8  # that a pair may differ in
 LEAST_CORRELATION = 0.95
 LIMIT = 300_000  # images; all pairs of more would take minutes
+MOST_PAIRS = 200_000  # that are looked at; of the frames of videos each pair may be alike
 _BLOCK = 2048
+_ROWS = 64  # of a block, whose pairs are listed at once
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Pairs:
     Attributes:
         rows: int64 [P, 2], each pair ascending.
         correlation: float32 [P], of the thumbnails: the lesser of the two.
+        complete: Whether these are all, and not only those among the first images, as there are too many.
     """
 
     rows: IntArray
     correlation: NDArray[np.float32]
+    complete: bool = True
 
 
 def thumbnails(images: Tensor) -> Tensor:
@@ -56,7 +60,7 @@ def thumbnails(images: Tensor) -> Tensor:
 
 
 def alike(thumbs: Tensor) -> Pairs:
-    """Find the pairs that are alike among thumbnails float [N, 3, 32, 32]."""
+    """Find the pairs that are alike among thumbnails float [N, 3, 32, 32], at most `MOST_PAIRS` of them."""
     signs = hashes(thumbs)
     found = _close(signs)
     colours = F.avg_pool2d(thumbs, 2)
@@ -64,7 +68,7 @@ def alike(thumbs: Tensor) -> Pairs:
     correlation = torch.stack([_correlation(F.normalize(view.flatten(1)), found) for view in views]).amin(0)
     order = correlation.argsort(descending=True)
     order = order[correlation[order] >= LEAST_CORRELATION]
-    return Pairs(found[order].numpy(), correlation[order].numpy())
+    return Pairs(found[order].numpy(), correlation[order].numpy(), complete=len(found) < MOST_PAIRS)
 
 
 def _correlation(vectors: Tensor, pairs: Tensor) -> Tensor:
@@ -84,17 +88,22 @@ def hashes(thumbs: Tensor) -> Tensor:
 
 
 def _close(signs: Tensor) -> Tensor:
-    """Return the pairs int64 [P, 2] of rows of float [N, 64] that differ in at most `MOST_BITS` places."""
+    """Return the first pairs int64 [P, 2] of rows of float [N, 64] that differ in at most `MOST_BITS` places."""
     least = BITS - 2 * MOST_BITS  # a product of signs loses 2 for each bit that differs
-    found = []
+    found = [torch.zeros(0, 2, dtype=torch.int64)]
+    count = 0
     for start in range(0, len(signs), _BLOCK):
         block = signs[start : start + _BLOCK]
         products = block @ signs[start:].T
         products[:, : len(block)].triu_(1)  # each pair once
         rows = (products.amax(1) >= least).nonzero().squeeze(1)  # few, so the rest is not looked at in detail
-        pairs = (products[rows] >= least).nonzero()
-        found.append(torch.stack([rows[pairs[:, 0]], pairs[:, 1]], 1) + start)
-    return torch.cat(found) if found else torch.zeros(0, 2, dtype=torch.int64)
+        for part in rows.split(_ROWS):
+            pairs = (products[part] >= least).nonzero()
+            found.append(torch.stack([part[pairs[:, 0]], pairs[:, 1]], 1) + start)
+            count += len(pairs)
+            if count >= MOST_PAIRS:
+                return torch.cat(found)[:MOST_PAIRS]
+    return torch.cat(found)
 
 
 def groups(rows: IntArray) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """Measures a data set before anything is trained on it: classes, shapes, bad files, duplicates, colours."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from visionlab.data.duplicates import Pairs
 from visionlab.data.index import IntArray, printable
 from visionlab.data.module import ImageDataModule
 
+log = logging.getLogger(__name__)
 _PART = 1 << 22  # numbers of pixels held as floats at once: 16 MiB
 FENCE = 3.5  # robust deviations from the median beyond which a shape is unusual
 
@@ -118,15 +120,23 @@ class Survey:
 
     @cached_property
     def near(self) -> Pairs | None:
-        """Pairs of pictures that are alike but not equal; None where there are too many images to compare all."""
+        """Pairs of pictures that are alike but not equal; None where there are too many images to compare all.
+
+        Of files that are equal byte for byte one is compared with others, if possible one that stands in a split.
+        """
         _, thumbs = self._seen
         if thumbs is None:
             return None
-        found = duplicates.alike(thumbs)
-        rows = self.readable[found.rows]
-        digests = self.store.digests
-        differ = (digests[rows[:, 0]] != digests[rows[:, 1]]).any(axis=1)
-        return Pairs(rows[differ], found.correlation[differ])
+        group = identical(self.store.digests, self.readable)[self.readable]
+        order = np.lexsort((self.split_of[self.readable] == "", group))
+        chosen = np.sort(order[np.unique(group[order], return_index=True)[1]])
+        found = duplicates.alike(thumbs[torch.from_numpy(chosen)])
+        if not found.complete:
+            log.warning(
+                "%d pairs or more look alike, as frames of a video do; those of the first images alone are compared",
+                duplicates.MOST_PAIRS,
+            )
+        return Pairs(self.readable[chosen][found.rows], found.correlation, found.complete)
 
     @cached_property
     def colours(self) -> dict[str, Colours]:
