@@ -134,6 +134,11 @@ def test_modules_of_kornia_draw_by_place(module):
     assert len(torch.unique(same, dim=0)) > 15
 
 
+def test_modules_of_kornia_stay_within_the_range():
+    y, _ = run(Augmentation(steps={"noise": K.RandomGaussianNoise(std=0.5, p=1.0)}), images(), torch.arange(COUNT))
+    assert y.min() == 0 and y.max() == 1
+
+
 def test_mixed_pairs_are_neighbours_and_labels_tell_the_shares():
     x, places = images(), torch.arange(COUNT)
     y, target = run(chosen("none", "augment.mixup=1"), x, places)

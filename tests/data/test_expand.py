@@ -8,6 +8,7 @@ from visionlab.config import compose
 from visionlab.data.augment import Augmentation
 from visionlab.data.expand import Copies, Eightfold
 from visionlab.data.geometric import Flip
+from visionlab.data.step import Step
 from visionlab.errors import ConfigError
 
 
@@ -49,6 +50,21 @@ def test_copies_from_the_config(images):
     made = instantiate(config.data.expand).expand(images, places=torch.arange(10), seed=0)
     assert made.shape == (3, 10, 3, 24, 24) and made.dtype == torch.uint8
     assert len(torch.unique(made.flatten(0, 1), dim=0)) == 30, "two copies are equal"
+
+
+class Brighter(Step):
+    draws = 0
+
+    def __call__(self, images, u):
+        return images * 1.5 - 0.1
+
+
+def test_what_a_step_takes_beyond_black_and_white_is_not_wrapped_round(images):
+    made = Copies(copies=1, augment=Augmentation(steps={"brighter": Brighter()})).expand(
+        images, places=torch.arange(10), seed=0
+    )
+    meant = (images * 1.5 - 25.5).clamp(0, 255)
+    assert (made[0] - meant).abs().max() <= 1
 
 
 def test_what_is_made_is_named_by_all_that_it_depends_on():

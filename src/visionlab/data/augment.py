@@ -153,7 +153,7 @@ class Library:
                 self.module(part, params=_take(self._block(seed, blocks[start], tuple(part.shape[1:])), rows, part))
             )
             start = stop
-        return torch.cat(out)
+        return torch.cat(out).clamp_(0, 1)  # as kornia promises nothing: its noise and its sharpness leave the range
 
     def _draw(self, seed: int, block: int, shape: tuple[int, ...]) -> Any:
         with torch.random.fork_rng(devices=[]):  # parameters are drawn on the CPU, whatever the device
