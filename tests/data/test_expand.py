@@ -77,6 +77,7 @@ def test_what_is_made_is_named_by_all_that_it_depends_on():
         ["data/expand=eightfold", "data.expand.degrees=10"],
         ["data/expand=eightfold", "data.expand.scale=[0.9,1.0]"],
         copies,
+        [*copies, "data.expand.copies=2"],
         [*copies, "data.expand.augment.steps.jitter.hue=0.2"],
         [*copies, "augment@data.expand.augment=randaugment"],
         [*copies, "augment@data.expand.augment=randaugment", "data.expand.augment.steps.policy.magnitude=3"],

@@ -93,7 +93,8 @@ class Copies(Expansion):
         self.copies, self.augment = copies, augment
 
     def __repr__(self) -> str:
-        return f"Copies({self.augment!r})"
+        # One copy is named without its number, as it was before there was one: what is cached stays valid.
+        return f"Copies({self.augment!r})" if self.copies == 1 else f"Copies({self.copies}, {self.augment!r})"
 
     def variant(self, number: int, images: Tensor, places: Tensor, seed: int) -> Tensor:
         """Return a changed copy."""
