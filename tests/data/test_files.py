@@ -1,6 +1,6 @@
 """Which images a folder or a table holds, and which classes they make."""
 
-import shutil
+import os
 
 import pytest
 from PIL import Image
@@ -153,16 +153,41 @@ def test_a_missing_file_of_a_table_is_a_bad_image(make_folder, folder):
     assert folder(root, csv="list.csv", on_bad_image="skip").summary()["skipped"] == 1
 
 
-def test_unlistable_folder(make_folder, monkeypatch):
+@pytest.mark.parametrize("unlistable", ["class1", "images"])
+def test_unlistable_folder(make_folder, monkeypatch, unlistable):
     root = make_folder((2, 2))
     real = files.os.scandir
 
     def scandir(path):
-        if str(path).endswith("class1"):
+        if str(path).endswith(unlistable):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
     monkeypatch.setattr(files.os, "scandir", scandir)
-    with pytest.raises(DataError, match=r"cannot list the folder .*class1: Permission denied"):
+    with pytest.raises(DataError, match=rf"cannot list the folder .*{unlistable}: Permission denied"):
         class_folders(root)
-    shutil.rmtree(root)
+
+
+def test_links_that_lead_nowhere_are_bad_images_or_nothing(make_folder, folder):
+    root = make_folder((4, 4))
+    for name in ("class0/circle.png", "class0/circle", "class0/circle.heic", "circle"):
+        (root / name).symlink_to(root / name)
+    index = class_folders(root)
+    assert index.classes == ["class0", "class1"] and index.others == {}
+    with pytest.raises(DataError, match=r"class0/circle\.png \(cannot be opened: too many levels of symbolic links"):
+        folder(root)
+    assert folder(root, on_bad_image="skip").summary()["skipped"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_links_into_a_forbidden_folder(make_folder, folder, tmp_path):
+    root, secret = make_folder((4, 4)), make_folder((1,), below="secret", seed=1)
+    (root / "class0/far.png").symlink_to(secret / "class0/000.png")
+    (root / "class0/away").symlink_to(secret / "class0")
+    secret.chmod(0)
+    try:
+        assert folder(root, on_bad_image="skip").summary()["skipped"] == 1
+        with pytest.raises(DataError, match="cannot be reached"):
+            class_folders(secret / "class0")
+    finally:
+        secret.chmod(0o700)

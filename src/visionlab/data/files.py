@@ -4,7 +4,7 @@ import gc
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,22 +30,45 @@ def folders(root: Path) -> list[str]:
     """Return the names of the folders directly in `root`, hidden ones left out, in canonical order.
 
     Raises:
-        DataError: `root` does not exist or is no folder.
+        DataError: `root` does not exist, is no folder or cannot be listed.
     """
     require_folder(root)
-    with os.scandir(root) as entries:
-        return sorted((e.name for e in entries if e.is_dir() and not e.name.startswith(".")), key=canonical)
+    return sorted((e.name for e in _entries(root) if _true(e.is_dir) and not e.name.startswith(".")), key=canonical)
 
 
 def require_folder(root: Path) -> None:
-    """Raise a DataError unless `root` is a folder that can be listed."""
-    if not root.is_dir():
+    """Raise a DataError unless `root` is a folder."""
+    try:
+        if root.is_dir():
+            return
         what = "is not a folder" if root.exists() else "does not exist"
+    except OSError as error:
+        what = f"cannot be reached ({error.strerror})"
+    raise DataError(
+        f"the data folder {what}: {root}",
+        where="data.root",
+        remedy="name the folder with the images, for example data.root=/path/to/images",
+    )
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as listing:
+            return list(listing)
+    except OSError as error:
         raise DataError(
-            f"the data folder {what}: {root}",
+            f"cannot list the folder {printable(str(folder))}: {error.strerror}",
             where="data.root",
-            remedy="name the folder with the images, for example data.root=/path/to/images",
-        )
+            remedy="give yourself permission to read it, or move it away",
+        ) from error
+
+
+def _true(asked: Callable[[], bool]) -> bool:
+    """Return what an entry says of itself; False of a link that leads in a circle or through a forbidden folder."""
+    try:
+        return asked()
+    except OSError:
+        return False
 
 
 def images(root: Path, below: str, others: Counter[str] | None = None) -> list[Found]:
@@ -62,32 +85,23 @@ def images(root: Path, below: str, others: Counter[str] | None = None) -> list[F
 
 
 def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found], others: Counter[str]) -> None:
-    try:
-        with os.scandir(root / below) as listing:
-            entries = list(listing)
-    except OSError as error:
-        raise DataError(
-            f"cannot list the folder {printable(str(root / below))}: {error.strerror}",
-            where="data.root",
-            remedy="give yourself permission to read it, or move it away",
-        ) from error
-    for entry in entries:
+    for entry in _entries(root / below):
         name = entry.name
         if name.startswith("."):  # .DS_Store and the ._ copies that macOS leaves beside every image
             continue
-        if entry.is_dir():
+        if _true(entry.is_dir):
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{name}"
             circular = any(above == real or above.startswith(real + os.sep) for above in ancestors)
             if not circular:
                 _walk(root, f"{below}/{name}", (*ancestors, real), found, others)
-        elif name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):  # no pipe or device
+        elif name.lower().endswith(EXTENSIONS) and (entry.is_symlink() or entry.is_file()):  # no pipe or device
             try:
                 status = entry.stat()
             except OSError:
                 found.append((f"{below}/{name}", *MISSING))
             else:
                 found.append((f"{below}/{name}", status.st_size, status.st_mtime_ns))
-        elif (kind := ending(name)) not in COMPANIONS and entry.is_file():
+        elif (kind := ending(name)) not in COMPANIONS and _true(entry.is_file):
             others[kind] += 1
 
 
@@ -198,11 +212,11 @@ def build(root: Path, found: list[Placed], *, candidates: list[str] | None = Non
 
 def no_images(root: Path) -> DataError:
     """Return the error for a folder without class folders that hold images; it says what is there instead."""
-    direct = [path for path in root.iterdir() if path.is_file()]
+    direct = [path for path in root.iterdir() if _true(path.is_file)]
     if any(path.name.lower().endswith(EXTENSIONS) for path in direct):
         what, remedy = "has images but no class folders", "put the images of each class into a folder of its own"
     else:
-        kinds = Counter(ending(path.name) for path in root.rglob("*") if path.is_file())
+        kinds = Counter(ending(path.name) for path in root.rglob("*") if _true(path.is_file))
         what = f"has no images in class folders ({by_ending(kinds, 3) or 'no files at all'})"
         remedy = f"point data.root at a folder of class folders with images ({', '.join(EXTENSIONS)})"
     return DataError(f"the data folder {what}: {root}", where="data.root", remedy=remedy)
