@@ -1,6 +1,7 @@
 """What can be read is read rightly: upright, in RGB, at the size asked for."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -37,6 +38,22 @@ def test_exif_rotation_is_undone(rgb):
         assert read.size == (40, 60), kind
         upright = np.asarray(rgb.transpose(Image.Transpose.ROTATE_270)).astype(int)
         assert np.abs(np.asarray(read) - upright).mean() < 6, kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "turned"),
+    [("H", 6, True), ("I", 6, True), ("H", 0, False), ("H", 9, False), ("s", b"6", False), ("B", 6, False),
+     ("7", b"6", False)],
+)  # fmt: skip
+def test_orientations_that_are_none_leave_the_image(rgb, kind, value, turned):
+    types = {"B": 1, "s": 2, "H": 3, "I": 4, "7": 7}
+    content = value.ljust(4, b"\0") if isinstance(value, bytes) else struct.pack(f"<{kind}", value).ljust(4, b"\0")
+    entry = struct.pack("<HHI", 0x0112, types[kind], 2 if kind == "s" else 1) + content
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
+    pixels, size = Transform(size=(8, 8), resize="stretch").load(encoded(rgb, "JPEG", exif=exif))
+    assert size == ((60, 40) if turned else (40, 60))
+    upright = rgb.transpose(Image.Transpose.ROTATE_270) if turned else rgb
+    assert np.abs(pixels.astype(int) - np.asarray(upright.resize((8, 8), Image.Resampling.BILINEAR))).mean() < 8
 
 
 def test_cmyk_and_grey(rgb):

@@ -18,6 +18,7 @@ from visionlab.data.values import choice, share
 Resize = Literal["stretch", "crop", "pad", "none"]
 BILINEAR = Image.Resampling.BILINEAR
 ORIENTATION = 0x0112  # the EXIF tag
+QUARTER_TURNS = (5, 6, 7, 8)  # of its values
 # A JPEG may be decoded to an eighth, a quarter or half of its size. As long as three times the wanted size is left, the
 # result differs by 0.2 of 255 on average, and a photograph of 12 megapixels takes less than half of the time.
 OVERSIZE = 3
@@ -116,7 +117,8 @@ def _decode(data: bytes, enough: int | None) -> tuple[Image.Image, tuple[int, in
     image.load()
     # Only these formats have other places for the orientation than `info`, and looking there costs time.
     if "exif" in image.info or image.format in ("TIFF", "PNG", "MPO"):
-        if image.getexif().get(ORIENTATION, 1) >= 5:  # turned by a quarter
+        # Software writes text, bytes and numbers above 8 into this tag too; none of these turns the image.
+        if image.getexif().get(ORIENTATION) in QUARTER_TURNS:
             width, height = height, width
         image = ImageOps.exif_transpose(image)
     if image.mode != "RGB" or "transparency" in image.info:
