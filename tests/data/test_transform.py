@@ -70,6 +70,13 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(kind):
     assert np.abs(read - ramp / 257).max() <= 1
 
 
+@pytest.mark.parametrize(("most", "shown"), [(200, 200), (0xFFFF, 255)])
+def test_integers_of_32_bits_are_bytes_or_16_bits(most, shown):
+    ramp = np.linspace(0, most, 400).astype(np.int32).reshape(20, 20)
+    read = np.asarray(decode(encoded(Image.fromarray(ramp), "TIFF")))[..., 0].astype(int)
+    assert np.abs(read - ramp * (shown / most)).max() <= 1
+
+
 def test_transparent_becomes_white():
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     for image in (clear, Image.new("LA", (4, 4), (0, 0))):

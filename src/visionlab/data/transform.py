@@ -96,7 +96,8 @@ def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
 def decode(data: bytes) -> Image.Image:
     """Decode an image file: its first frame, upright, as RGB, on white where it is transparent.
 
-    Colour profiles are ignored, as the peers do; 16-bit values keep their upper eight bits.
+    Colour profiles are ignored, as the peers do; 16-bit values keep their upper eight bits. So do 32-bit integers up to
+    65,535; those up to 255 are taken as they are.
 
     Raises:
         Exception: Of many kinds, Pillow's, when the bytes are no image that can be read to its end.
@@ -136,7 +137,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 0xFFFF:
             raise ValueError("32-bit integer pixels have no defined white")
-        return Image.fromarray((wide >> 8).astype(np.uint8)).convert("RGB")
+        # Nobody writes 32 bits for so dark a picture: they are bytes.
+        shift = 0 if image.mode == "I" and wide.max() <= 0xFF else 8
+        return Image.fromarray((wide >> shift).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined white")
     if image.has_transparency_data:
