@@ -97,6 +97,29 @@ def test_a_source_is_a_file_a_folder_or_a_pattern(run, photos, monkeypatch):
     assert [record["image"] for record in visionlab.predict(run, "sky/0[01].jpg")] == ["sky/00.jpg", "sky/01.jpg"]
 
 
+def test_what_links_reach_by_several_ways_is_predicted_once(tmp_path, caplog):
+    (tmp_path / "in" / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.png"):
+        photo(1, 0).save(tmp_path / "in" / name)
+    (tmp_path / "in/below/c.heic").write_bytes(b"0")
+    (tmp_path / "in/below/here").symlink_to(tmp_path / "in/below")
+    wanted = [tmp_path / "in" / name for name in ("a.png", "below/b.png")]
+    assert sources.find(f"{tmp_path}/in/**/*.png").images == wanted
+    assert sources.find(f"{tmp_path}/in/**").images == wanted
+    assert "1 file with another ending is left out" in caplog.text
+
+
+def test_a_folder_that_exists_is_no_pattern(tmp_path, monkeypatch):
+    for name in ("photos[1]/a.png", "photos1/b.png"):
+        (tmp_path / name).parent.mkdir()
+        photo(1, 0).save(tmp_path / name)
+    found = sources.find(tmp_path / "photos[1]/*.png")
+    assert found.images == [tmp_path / "photos[1]/a.png"] and found.base == tmp_path / "photos[1]"
+    monkeypatch.chdir(tmp_path)
+    assert list(map(str, sources.find("photos[1]/*").images)) == ["photos[1]/a.png"]
+    assert list(map(str, sources.find("photos[12]/*").images)) == ["photos1/b.png"]
+
+
 def test_a_record_has_the_classes_in_order_and_the_files_say_the_same(run, photos, tmp_path):
     records = visionlab.predict(run, photos / "test", out=tmp_path)
     for record in records:

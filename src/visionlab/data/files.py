@@ -33,7 +33,7 @@ def folders(root: Path) -> list[str]:
         DataError: `root` does not exist, is no folder or cannot be listed.
     """
     require_folder(root)
-    return sorted((e.name for e in _entries(root) if _true(e.is_dir) and not e.name.startswith(".")), key=canonical)
+    return sorted((e.name for e in _entries(root) if sure(e.is_dir) and not e.name.startswith(".")), key=canonical)
 
 
 def require_folder(root: Path) -> None:
@@ -63,7 +63,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
         ) from error
 
 
-def _true(asked: Callable[[], bool]) -> bool:
+def sure(asked: Callable[[], bool]) -> bool:
     """Return what an entry says of itself; False of a link that leads in a circle or through a forbidden folder."""
     try:
         return asked()
@@ -89,7 +89,7 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found]
         name = entry.name
         if name.startswith("."):  # .DS_Store and the ._ copies that macOS leaves beside every image
             continue
-        if _true(entry.is_dir):
+        if sure(entry.is_dir):
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{ancestors[-1]}{os.sep}{name}"
             circular = any(above == real or above.startswith(real + os.sep) for above in ancestors)
             if not circular:
@@ -101,7 +101,7 @@ def _walk(root: Path, below: str, ancestors: tuple[str, ...], found: list[Found]
                 found.append((f"{below}/{name}", *MISSING))
             else:
                 found.append((f"{below}/{name}", status.st_size, status.st_mtime_ns))
-        elif (kind := ending(name)) not in COMPANIONS and _true(entry.is_file):
+        elif (kind := ending(name)) not in COMPANIONS and sure(entry.is_file):
             others[kind] += 1
 
 
@@ -212,11 +212,11 @@ def build(root: Path, found: list[Placed], *, candidates: list[str] | None = Non
 
 def no_images(root: Path) -> DataError:
     """Return the error for a folder without class folders that hold images; it says what is there instead."""
-    direct = [path for path in root.iterdir() if _true(path.is_file)]
+    direct = [path for path in root.iterdir() if sure(path.is_file)]
     if any(path.name.lower().endswith(EXTENSIONS) for path in direct):
         what, remedy = "has images but no class folders", "put the images of each class into a folder of its own"
     else:
-        kinds = Counter(ending(path.name) for path in root.rglob("*") if _true(path.is_file))
+        kinds = Counter(ending(path.name) for path in root.rglob("*") if sure(path.is_file))
         what = f"has no images in class folders ({by_ending(kinds, 3) or 'no files at all'})"
         remedy = f"point data.root at a folder of class folders with images ({', '.join(EXTENSIONS)})"
     return DataError(f"the data folder {what}: {root}", where="data.root", remedy=remedy)

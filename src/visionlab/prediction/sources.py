@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,18 +60,19 @@ def find(source: str | Path) -> Source:
     Args:
         source: An image file, whatever its ending; a folder, of which all files below it with the ending of an image
             are taken, and the log says what else may be one; or a pattern with `*`, `?`, `[...]` and `**` (any number
-            of folders) of such files and folders.
+            of folders) of such files and folders, where what exists under the pattern's own name is taken by it. An
+            image that a pattern reaches by several ways, as links open them, is taken once.
 
     Raises:
         DataError: There are none.
     """
     path, others = Path(source).expanduser(), Counter[str]()
-    if path.is_file():
+    if files.sure(path.is_file):
         return Source([path], path.parent)
-    if path.is_dir():
+    if files.sure(path.is_dir):
         found, base = _below(path, others), path
     elif glob.has_magic(str(path)):
-        found, base = _matching(str(path), others), Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        found, base = _matching(path, others)
     else:
         raise _none(f"there is no such file or folder: {path}")
     if others:
@@ -87,14 +89,24 @@ def _below(folder: Path, others: Counter[str]) -> list[Path]:
         raise DataError(error.what, where="source", remedy=error.remedy) from error
 
 
-def _matching(pattern: str, others: Counter[str]) -> list[Path]:
+def _matching(pattern: Path, others: Counter[str]) -> tuple[list[Path], Path]:
+    """Return the images that match, and the folder of them all: as much of the pattern as is no pattern."""
+    base = next((above for above in pattern.parents if files.sure(above.exists)), Path())
+    further = pattern.relative_to(base).parts
+    base = base.joinpath(*takewhile(lambda part: not glob.has_magic(part), further))
+    rest = Path(glob.escape(str(base))).joinpath(*pattern.relative_to(base).parts)
     found: list[Path] = []
-    for path in map(Path, glob.iglob(pattern, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        if path.is_dir():
-            found += _below(path, others)
+    seen: set[str] = set()  # folders that were gone through, with all below them
+    for path in map(Path, glob.iglob(str(rest), recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        if files.sure(path.is_dir):
+            real = Path(os.path.realpath(path))
+            if seen.isdisjoint(map(str, (real, *real.parents))):
+                found += _below(path, others)
+                seen.add(str(real))
         elif path.name.lower().endswith(files.EXTENSIONS):
             found.append(path)
-    return found
+    shortest = sorted(found, key=lambda image: (len(image.parts), canonical(image.as_posix())), reverse=True)
+    return list({(os.path.realpath(image.parent), image.name): image for image in shortest}.values()), base
 
 
 def _none(what: str) -> DataError:
