@@ -27,9 +27,9 @@ ARCHIVE = tar_of({"pictures/a.bin": bytes(range(256)) * 400, "pictures/b.txt": b
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the archive; breaks off after `limit` bytes; understands ranges unless told not to."""
+    """Serves the archive; breaks off after `limit` bytes; understands ranges unless told not to; says `raw` alone."""
 
-    content, limit, ranges = ARCHIVE, None, True
+    content, limit, ranges, raw, kind = ARCHIVE, None, True, None, "application/gzip"
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -40,9 +40,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
+        if self.server.raw is not None:
+            self.wfile.write(self.server.raw)
+            return
         start = int(asked[6:-1]) if asked and self.server.ranges else 0
         content = self.server.content[start:]
         self.send_response(206 if start else 200)
+        self.send_header("Content-Type", self.server.kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[: self.server.limit])
@@ -102,6 +106,39 @@ def test_an_interrupted_download_goes_on(server, tmp_path, ranges):
     server.limit, server.ranges = None, ranges
     source(server).provide(tmp_path, download=True)
     assert server.asked == [None, "bytes=700-"]
+    assert_unpacked(tmp_path)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(ARCHIVE)
+
+
+@pytest.mark.parametrize("raw", [CHUNKED + ARCHIVE[:900], b"nonsense\r\n\r\n"])
+def test_an_answer_that_breaks_the_protocol_is_an_interruption(server, tmp_path, raw):
+    server.raw = raw
+    with pytest.raises(DataError, match="in part only"):
+        source(server).provide(tmp_path, download=True)
+    server.raw = None
+    source(server).provide(tmp_path, download=True)
+    assert_unpacked(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain"])
+def test_a_page_instead_of_the_archive_is_no_part_of_it(server, tmp_path, kind):
+    server.content, server.kind = b"<html>log in</html>", kind
+    with pytest.raises(DataError, match=f"19 bytes of {kind} instead of") as error:
+        source(server).provide(tmp_path, download=True)
+    assert "browser" in error.value.remedy
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_server_that_begins_anew_and_breaks_off_takes_nothing_away(server, tmp_path):
+    (tmp_path / "pictures.tar.gz.part").write_bytes(ARCHIVE[:-9])
+    server.limit, server.ranges = 50, False
+    with pytest.raises(DataError, match="in part only"):
+        source(server).provide(tmp_path, download=True)
+    server.limit, server.ranges = None, True
+    source(server).provide(tmp_path, download=True)
+    assert server.asked == [f"bytes={len(ARCHIVE) - 9}-"] * 2
     assert_unpacked(tmp_path)
 
 

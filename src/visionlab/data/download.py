@@ -1,6 +1,7 @@
 """Fetches a published data set: on request only, resumable, checked, and under its final name only when it is whole."""
 
 import hashlib
+import http.client
 import logging
 import shutil
 import tarfile
@@ -75,8 +76,8 @@ class Source:
                 unpack(archive, root / self.folder, self.inner)
         except urllib.error.URLError as error:
             raise self.missing(root, f"cannot be downloaded ({error.reason})", "without a network") from error
-        except (TimeoutError, ConnectionError) as error:
-            message = f"was downloaded in part only ({error}); the next try continues there"
+        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            message = f"was downloaded in part only ({str(error).strip()}); the next try continues there"
             raise self.missing(root, message, "try again, or") from error
         except OSError as error:
             raise DataError(
@@ -98,6 +99,7 @@ class Source:
         partial = archive.with_name(archive.name + PARTIAL)
         have = partial.stat().st_size if partial.exists() else 0
         if have > self.size:
+            partial.unlink()
             have = 0
         if have < self.size:
             request = urllib.request.Request(self.url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -105,6 +107,12 @@ class Source:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
                 if answer.status != 206:  # the server does not continue, so begin anew
                     have = 0
+                kind, length = answer.headers.get_content_type(), answer.length
+                if kind == "text/html" if length is None else length != self.size - have:
+                    said = "some" if length is None else f"{length:,}"
+                    what = f"{said} bytes of {kind} instead of the archive's {self.size - have:,}"
+                    remedy = "see what it shows in a browser, as the page of a network that asks for a login, or"
+                    raise self.missing(archive.parent, f"cannot be downloaded: the answer has {what}", remedy)
                 columns = (
                     TextColumn(archive.name),
                     BarColumn(),
@@ -112,10 +120,9 @@ class Source:
                     TransferSpeedColumn(),
                     TimeRemainingColumn(),
                 )
-                with (
-                    Progress(*columns, console=Console(stderr=True)) as progress,
-                    partial.open("ab" if have else "wb") as file,
-                ):
+                partial.touch()
+                with Progress(*columns, console=Console(stderr=True)) as progress, partial.open("r+b") as file:
+                    file.seek(have)  # what lies behind stays: an answer that begins anew may end before that
                     task = progress.add_task("download", total=self.size, completed=have)
                     while block := answer.read(2**16):
                         file.write(block)
