@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +137,19 @@ def test_a_record_has_the_classes_in_order_and_the_files_say_the_same(run, photo
         (record["image"], record["predicted"], record["top"][2]["class"]) for record in records
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.csv", "predictions.json"]
+
+
+def test_a_source_whose_name_is_not_utf8_is_written_down(quick_run, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/latin-\xe9"))
+    folder.mkdir()
+    photo(1, 0).save(folder / "a.png")
+    visionlab.predict(quick_run, folder, out=tmp_path / "out")
+    listing = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert listing["source"] == f"{tmp_path}/latin-\\xe9"
+    (folder / "a.png").unlink()
+    with pytest.raises(DataError, match="no images in") as error:
+        visionlab.predict(quick_run, folder)
+    str(error.value).encode()
 
 
 def test_test_time_augmentation_averages_an_image_and_its_mirror_image(run, photos, tmp_path):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from visionlab.data import files
 from visionlab.data.endings import left_out
-from visionlab.data.index import canonical
+from visionlab.data.index import canonical, printable
 from visionlab.data.reader import reason
 from visionlab.data.transform import Transform
 from visionlab.errors import DataError
@@ -74,11 +74,11 @@ def find(source: str | Path) -> Source:
     elif glob.has_magic(str(path)):
         found, base = _matching(path, others)
     else:
-        raise _none(f"there is no such file or folder: {path}")
+        raise _none(f"there is no such file or folder: {printable(str(path))}")
     if others:
         log.warning("%s", left_out(others))
     if not found:
-        raise _none(f"there are no images {'in' if path.is_dir() else 'that match'} {path}")
+        raise _none(f"there are no images {'in' if path.is_dir() else 'that match'} {printable(str(path))}")
     return Source(sorted(set(found), key=lambda image: canonical(image.as_posix())), base)
 
 

@@ -48,8 +48,8 @@ def stream(
     predictor = Predictor(run, accelerator=accelerator, tta=tta)
     classes = predictor.loaded.classes
     about = {
-        "run": str(run.dir),
-        "source": str(source),
+        "run": printable(str(run.dir)),
+        "source": printable(str(source)),
         "averaged": ["image", "mirror image"] if tta else ["image"],
         "classes": classes,
     }
@@ -70,7 +70,7 @@ def stream(
             example = example or next((f"{bad['image']}: {bad['reason']}" for bad in skipped), "")
             yield Part(records, skipped, len(found.images))
         if not read:
-            raise DataError(f"no image of the source can be read; {example}", where=f"source={source}")
+            raise DataError(f"no image of the source can be read; {example}", where=f"source={about['source']}")
 
 
 def _explain(predictor: Predictor, images: sources.Images, probabilities: Tensor, base: Path, folder: Path) -> None:
