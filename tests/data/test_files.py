@@ -81,6 +81,17 @@ def test_folders_of_splits_are_no_classes(make_folder, tmp_path, caplog):
     assert len(class_folders(root)) == 4 and "1 images lie beside the class folders" in caplog.text
 
 
+def test_a_split_beside_other_images_is_not_taken_for_a_class(make_folder):
+    make_folder((3, 3), below="images/Train")
+    root = make_folder((3,))
+    (root / "class0").rename(root / "unlabelled")
+    with pytest.raises(DataError, match=r"Train may be the split .* or a class, beside unlabelled") as error:
+        class_folders(root)
+    assert "move unlabelled away" in error.value.remedy and "directly into it" in error.value.remedy
+    Image.new("RGB", (4, 4)).save(root / "Train/1.png")
+    assert class_folders(root).classes == ["Train", "unlabelled"]
+
+
 def test_folders_without_images_make_no_class(make_folder):
     root = make_folder((2, 2))
     (root / "class7").mkdir()

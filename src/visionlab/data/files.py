@@ -148,7 +148,7 @@ def class_folders(root: Path, below: str = "", *, drop: frozenset[str] = frozens
                 named[folder] = None  # a dict, because it keeps the order
                 found += [(*file, folder, split) for file in images(root, prefix + folder, others)]
     beside = {root / below, *(root / prefix for prefix, _ in parts)}
-    if found and (strays := sum(path.name.lower().endswith(EXTENSIONS) for one in beside for path in one.iterdir())):
+    if found and (strays := sum(map(_images_directly_in, beside))):
         log.warning("%d images lie beside the class folders in %s; they have no class and are left out", strays, root)
     index = build(root, found, candidates=list(named))
     index.others = dict(others)
@@ -170,7 +170,21 @@ def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
             where=str(root / below),
             remedy="sort the images into train/<class>/*, or name their classes and splits in a table: data.csv=<file>",
         )
+    if train and folders(place := root / below / train[0]) and not _images_directly_in(place):
+        others = [printable(top) for top in tops if top not in splits]
+        beside = ", ".join(others[:5] + ["..."] * (len(others) > 5))
+        raise DataError(
+            f"{train[0]} may be the split to train on, as it holds folders alone, or a class, beside {beside}",
+            where=str(root / below),
+            remedy=f"move {beside} away, if {train[0]} is the split; put the images of {train[0]} directly into it, "
+            "if it is a class",
+        )
     return [(below, Split.FREE)]
+
+
+def _images_directly_in(folder: Path) -> int:
+    """Return the number of images that lie in a folder itself, hidden ones too."""
+    return sum(path.name.lower().endswith(EXTENSIONS) for path in folder.iterdir())
 
 
 def build(root: Path, found: list[Placed], *, candidates: list[str] | None = None) -> Index:
