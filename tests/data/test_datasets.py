@@ -191,6 +191,24 @@ def test_tiny_imagenet_in_both_layouts_is_the_same_split(tmp_path):
     assert data.num_classes == 10
 
 
+@pytest.mark.parametrize("validation", ["val", "valid"])
+def test_tiny_imagenet_without_a_test_folder_keeps_its_validation(validation, tmp_path):
+    for seed, (split, wnid, number) in enumerate(itertools.product(("train", validation), WNIDS[:2], (7, 107))):
+        save(tmp_path / split / wnid / f"{split}_{number}.png", seed)
+    data = TinyImageNet10(name="tiny", root=tmp_path, image_size=4, cache_dir=tmp_path / "cache")
+    data.setup()
+    assert [len(rows) for rows in (data.splits.train, data.splits.val, data.splits.test)] == [4, 4, 0]
+
+
+def test_tiny_imagenet_of_another_making_is_an_error(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError):
+        TinyImageNet10(name="tiny", root=tmp_path).setup()
+    save(tmp_path / "train" / WNIDS[0] / "goldfish.png")
+    with pytest.raises(DataError, match=r"goldfish\.png has no number"):
+        TinyImageNet10(name="tiny", root=tmp_path).setup()
+
+
 @pytest.fixture
 def caltech(tmp_path):
     for label, count in (("BACKGROUND_Google", 5), ("ant", 33), ("bass", 42)):

@@ -3,9 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 from visionlab.data.download import Source
-from visionlab.data.files import Placed, build, class_folders, folders, images
-from visionlab.data.index import Index, Split
+from visionlab.data.files import SPLIT_FOLDERS, Placed, build, class_folders, folders, images
+from visionlab.data.index import Index, Split, printable
 from visionlab.data.module import ImageDataModule
+from visionlab.errors import DataError
 
 # Of each class, report 002 trains on the images numbered from 100 on and validates on the first or the second fifty.
 VALIDATED_ON_THE_FIRST = {"n01443537", "n01698640", "n01768244", "n01774384"}
@@ -30,18 +31,31 @@ class TinyImageNet10(ImageDataModule):
         """Return the images of the first ten classes; words.txt names them where it lies beside them."""
         below = f"{self.source.folder}/" if (self.root / self.source.folder).is_dir() else ""
         tree = self.root / below
-        official = not (tree / "test" / folders(tree / "train")[0]).is_dir()
-        index = first_ten(self.root, below) if official else class_folders(self.root, below)
+        wnids = folders(tree / "train")
+        others = [tree / top for top in folders(tree) if top != "train" and top.lower() in SPLIT_FOLDERS]
+        divided = any((split / wnid).is_dir() for split in others for wnid in wnids)
+        index = class_folders(self.root, below) if divided or not wnids else first_ten(self.root, below)
         index.classes = named(index.classes, tree / "words.txt")
         return index
 
 
 def first_ten(root: Path, below: str) -> Index:
-    """Index the labelled images of the official tree's first ten classes."""
+    """Index the labelled images of the official tree's first ten classes.
+
+    Raises:
+        DataError: A file has no number, by which it would be held out or not.
+    """
     found: list[Placed] = []
     for wnid in folders(root / below / "train")[:10]:
         for file in images(root, f"{below}train/{wnid}"):
-            number = int(PurePosixPath(file[0]).stem.rsplit("_", 1)[-1])
+            digits = PurePosixPath(file[0]).stem.rsplit("_", 1)[-1]
+            if not digits.isdecimal():
+                raise DataError(
+                    f"the name of {printable(file[0])} has no number, as images of the official tree have",
+                    where=str(root),
+                    remedy="unpack the archive anew, or sort all images into train, val and test",
+                )
+            number = int(digits)
             held_out = Split.VAL if (number < 50) == (wnid in VALIDATED_ON_THE_FIRST) else Split.TEST
             found.append((*file, wnid, Split.TRAIN if number >= 100 else held_out))
     return build(root, found)
