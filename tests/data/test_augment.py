@@ -8,9 +8,12 @@ import pytest
 import torch
 import visionlab.conf
 from hydra.utils import instantiate
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from visionlab.config import compose
 from visionlab.data import augment as augment_module
+from visionlab.data import geometric
 from visionlab.data.augment import Augmentation
 from visionlab.data.color import ColorJitter
 from visionlab.data.draws import keys, uniforms
@@ -53,6 +56,30 @@ def test_every_choice_changes_images_within_their_range(name):
     assert y.min() >= 0 and y.max() <= (1 if y.is_floating_point() else 255)
     changed = (as_float(y) - as_float(x)).abs().amax((1, 2, 3)) > 0.02
     assert changed.float().mean() > 0.3 if name != "none" else y is x
+
+
+class NoDouble(TorchDispatchMode):
+    """Refuses double precision on a device, as Apple's GPUs do."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for result in results if isinstance(results, tuple | list) else [results]:
+            if isinstance(result, torch.Tensor) and result.device.type == "cuda" and result.dtype == torch.float64:
+                raise TypeError(f"{function} makes float64")
+        return results
+
+
+@pytest.mark.parametrize("name", [name for name in CHOICES if name != "jpeg"])  # kornia's asks for values
+def test_a_device_without_double_precision_will_do(name, monkeypatch):
+    """The tensors have no contents, so it takes no such device, and no other one either."""
+    monkeypatch.setattr(geometric, "_WITHOUT_DOUBLE", ("cuda",), raising=False)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), NoDouble():
+            y, _ = run(chosen(name), images().to("cuda"), torch.arange(COUNT))
+    finally:
+        geometric._coordinates.cache_clear()
+        geometric._corners.cache_clear()
+    assert y.device.type == "cuda" and y.shape == images().shape
 
 
 @pytest.mark.parametrize("name", CHOICES)

@@ -11,6 +11,8 @@ from torch import Tensor
 from visionlab.data.step import Step, apply_each, between, interval, probability
 from visionlab.errors import ConfigError
 
+_WITHOUT_DOUBLE = ("mps",)  # kinds of devices whose tensors cannot be float64: Apple's GPUs
+
 
 class Flip(Step):
     """Mirror images left to right, top to bottom, or both, each with its own probability.
@@ -136,7 +138,8 @@ def affine(degrees: Tensor, right: Tensor, down: Tensor, scale: Tensor) -> Tenso
         float64 [B, 3, 3] on pixel coordinates from the centre; double, so that no rounding depends on how the batch
         is split.
     """
-    angle = degrees.double() * (math.pi / 180)
+    degrees, right, down, scale = map(exact, (degrees, right, down, scale))
+    angle = degrees * (math.pi / 180)
     cos, sin = angle.cos() / scale, angle.sin() / scale
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     rows = (cos, sin, -cos * right - sin * down, -sin, cos, sin * right - cos * down, zero, zero, one)
@@ -157,7 +160,7 @@ def homography(corners: Tensor, height: int, width: int) -> Tensor:
     Returns:
         float64 [B, 3, 3] on pixel coordinates from the centre.
     """
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (corner.unbind(1) for corner in corners.double().unbind(1))
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (corner.unbind(1) for corner in exact(corners).unbind(1))
     ax, ay, bx, by = x1 - x2, y1 - y2, x3 - x2, y3 - y2
     cx, cy = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3
     area = ax * by - bx * ay
@@ -169,6 +172,11 @@ def homography(corners: Tensor, height: int, width: int) -> Tensor:
     unit = torch.stack((d * h - e * g, b * g - a * h, a * e - b * d), 1)
     # ... and that square stretched to the image, with its origin moved to the centre.
     return torch.stack(((width - 1) * (right - unit / 2), (height - 1) * (down - unit / 2), unit), 1)
+
+
+def exact(numbers: Tensor) -> Tensor:
+    """Return numbers in double precision: where they are, or on the CPU if their device has none."""
+    return (numbers.cpu() if numbers.device.type in _WITHOUT_DOUBLE else numbers).double()
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -192,12 +200,17 @@ def warp(images: Tensor, to_input: Tensor) -> Tensor:
     x, y = _coordinates(height, width, images.device)
     grid = images.new_empty(len(images), height, width, 2)
     for axis, side in ((0, width), (1, height)):
-        a, b, c = (to_input[:, axis] * (2 / side)).to(images.dtype).view(-1, 3, 1, 1).unbind(1)  # -1..1, edge to edge
+        a, b, c = _rows(to_input[:, axis] * (2 / side), images)  # -1..1, edge to edge
         torch.add(x * a, y * b + c, out=grid[..., axis])
     if to_input.shape[1] == 3:
-        a, b, c = to_input[:, 2].to(images.dtype).view(-1, 3, 1, 1).unbind(1)
+        a, b, c = _rows(to_input[:, 2], images)
         grid /= (x * a + (y * b + c)).unsqueeze(-1)
     return F.grid_sample(images, grid, align_corners=False)
+
+
+def _rows(row: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+    """Three numbers of each image, of [B, 3], each [B, 1, 1, 1] of the kind of the images and on their device."""
+    return row.to(images.dtype).to(images.device).view(-1, 3, 1, 1).unbind(1)  # in this order: see `exact`
 
 
 @lru_cache(maxsize=4)

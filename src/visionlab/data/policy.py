@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from visionlab.data.color import blend, luma, mean_luma
-from visionlab.data.geometric import affine, warp
+from visionlab.data.geometric import affine, exact, warp
 from visionlab.data.step import Step, apply_each
 from visionlab.errors import ConfigError
 
@@ -62,10 +62,10 @@ class RandAugment(Step):
 
 def _shear(images: Tensor, sign: Tensor, *, amount: float, across: bool) -> Tensor:
     """Slant by `amount` px a px from the top left corner, to the side or downwards."""
-    to_input = torch.eye(2, 3, dtype=torch.float64, device=images.device).repeat(len(images), 1, 1)
     height, width = images.shape[-2:]
     corner = height / 2 if across else width / 2
-    slope = sign.double() * amount
+    slope = exact(sign) * amount
+    to_input = torch.eye(2, 3, dtype=slope.dtype, device=slope.device).repeat(len(images), 1, 1)
     row = 0 if across else 1
     to_input[:, row, 1 - row] = slope
     to_input[:, row, 2] = slope * corner
