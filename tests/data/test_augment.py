@@ -237,6 +237,8 @@ def test_draws_are_uniform_and_independent():
         (lambda: ColorJitter(hue=0.7), "hue"),
         (lambda: Augmentation(mixup=-1), "mixup"),
         (lambda: Augmentation(erasing=2), "erasing"),
+        (lambda: Augmentation(steps={"mix": Flip()}, cutmix=1), "'mix'"),
+        (lambda: Augmentation(steps={"erasing": Flip()}, erasing=0.5), "'erasing'"),
         (lambda: Augmentation(steps={"net": torch.nn.Identity()}), "net"),
     ],
 )

@@ -32,7 +32,7 @@ class Augmentation:
         erasing: The probability of random erasing; 0 is off.
 
     Raises:
-        ConfigError: A step is neither, or a value is out of its range.
+        ConfigError: A step is neither or has a name that is taken, or a value is out of its range.
     """
 
     def __init__(
@@ -52,6 +52,10 @@ class Augmentation:
                 remedy = "give a _target_ in visionlab.data.geometric, .color or .policy, or one in kornia.augmentation"
                 raise ConfigError(what, where=f"augment.steps.{label}", remedy=remedy)
             self.steps[label] = step if isinstance(step, Step) else Library(step)
+        for taken, on in (("erasing", erasing), ("mix", mixup or cutmix)):  # whose numbers are drawn by these names
+            if on and taken in self.steps:
+                what = f"a step is called '{taken}', as what is done after the steps is"
+                raise ConfigError(what, where=f"augment.steps.{taken}", remedy="give it another name")
         if erasing:
             self.steps["erasing"] = Erasing(p=erasing)
         self.mix = Mix(mixup=mixup, cutmix=cutmix) if mixup or cutmix else None
