@@ -18,6 +18,7 @@ from visionlab.data.augment import Augmentation
 from visionlab.data.color import ColorJitter
 from visionlab.data.draws import keys, uniforms
 from visionlab.data.geometric import Crop, Flip, Warp
+from visionlab.data.policy import RandAugment
 from visionlab.errors import ConfigError
 
 CHOICES = sorted(path.stem for path in (Path(visionlab.conf.__path__[0]) / "augment").glob("[!_]*.yaml"))
@@ -234,6 +235,14 @@ def test_draws_are_uniform_and_independent():
         (lambda: Crop(padding=0), "padding"),
         (lambda: Warp(scale=(0.0, 1.0)), "scale"),
         (lambda: Warp(degrees=(10, -10)), "degrees"),
+        (lambda: Warp(degrees=[15]), "degrees"),
+        (lambda: Warp(degrees="15"), "degrees"),
+        (lambda: Warp(degrees=["a", "b"]), "degrees"),
+        (lambda: Warp(scale=None), "scale"),
+        (lambda: Warp(translate=[0.1, 0.1]), "translate"),
+        (lambda: Crop(padding=1.5), "padding"),
+        (lambda: RandAugment(number=1.5), "number=1.5"),
+        (lambda: Augmentation(mixup="much"), "mixup"),
         (lambda: ColorJitter(hue=0.7), "hue"),
         (lambda: Augmentation(mixup=-1), "mixup"),
         (lambda: Augmentation(erasing=2), "erasing"),

@@ -96,3 +96,5 @@ def test_copies_that_make_no_sense_are_refused():
         Copies(copies=1, augment=Augmentation(steps={"flip": Flip()}, mixup=0.2))
     with pytest.raises(ConfigError, match="0 copies"):
         Copies(copies=0, augment=Augmentation(steps={"flip": Flip()}))
+    with pytest.raises(ConfigError, match=r"1\.5 copies"):
+        Copies(copies=1.5, augment=Augmentation(steps={"flip": Flip()}))

@@ -84,7 +84,7 @@ class Copies(Expansion):
     """
 
     def __init__(self, *, copies: int, augment: Augmentation) -> None:
-        if copies < 1:
+        if not isinstance(copies, int) or copies < 1:
             raise ConfigError(f"{copies} copies of each image", where="data.expand.copies", remedy="give 1 or more")
         if augment.mix or not augment:
             what = "copies cannot be mixed with other images" if augment else "copies without changes are duplicates"

@@ -46,7 +46,7 @@ class Crop(Step):
     keeps_bytes = True
 
     def __init__(self, *, padding: int = 4) -> None:
-        if padding < 1:
+        if not isinstance(padding, int) or padding < 1:
             raise ConfigError(f"a crop's padding is {padding}", where="augment", remedy="give 1 pixel or more")
         self.padding = padding
 

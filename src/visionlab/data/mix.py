@@ -55,7 +55,7 @@ class Mix:
 
     def __init__(self, *, mixup: float, cutmix: float) -> None:
         for name, alpha in (("mixup", mixup), ("cutmix", cutmix)):
-            if not 0 <= alpha <= 100:
+            if not isinstance(alpha, int | float) or not 0 <= alpha <= 100:
                 raise ConfigError(
                     f"augment.{name} is {alpha}", where="augment", remedy="give an alpha from 0 (off) to 100"
                 )

@@ -26,11 +26,11 @@ class RandAugment(Step):
     """
 
     def __init__(self, *, number: int = 2, magnitude: int = 9) -> None:
-        if number < 1 or not 0 <= magnitude <= _BINS:
+        if not isinstance(number, int) or number < 1 or not 0 <= magnitude <= _BINS:
             raise ConfigError(
                 f"RandAugment with number={number} and magnitude={magnitude}",
                 where="augment",
-                remedy=f"give a number from 1 and a magnitude from 0 to {_BINS}",
+                remedy=f"give a whole number from 1 and a magnitude from 0 to {_BINS}",
             )
         self.number, self.magnitude = number, magnitude
         self.draws = 2 * number

@@ -80,17 +80,18 @@ def between(u: Tensor, low: float, high: float) -> Tensor:
 
 
 def probability(value: float, name: str) -> float:
-    """Return the value, or raise ConfigError when it is not in 0..1."""
-    if not 0.0 <= value <= 1.0:
+    """Return the value, or raise ConfigError when it is no number in 0..1."""
+    if not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise ConfigError(f"{name} is {value}", where="augment", remedy="give a probability from 0 to 1")
     return float(value)
 
 
 def interval(value: float | Sequence[float], name: str, *, low: float, high: float) -> tuple[float, float]:
     """Return a range [a, b] with low <= a <= b <= high; a number a stands for [-a, a]. Else raise ConfigError."""
-    a, b = (-value, value) if isinstance(value, int | float) else map(float, value)
-    if not low <= a <= b <= high:
+    ends = (-value, value) if isinstance(value, int | float) else tuple(value) if isinstance(value, Sequence) else ()
+    numbers = len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+    if not numbers or not low <= ends[0] <= ends[1] <= high:
         raise ConfigError(
             f"{name} is {value}", where="augment", remedy=f"give a range [a, b] with {low} <= a <= b <= {high}"
         )
-    return float(a), float(b)
+    return float(ends[0]), float(ends[1])
