@@ -80,7 +80,7 @@ def open_store(
             with (folder / FACTS).open("rb") as file, np.load(file) as facts:
                 digests, sizes, bad, reasons = (facts[part] for part in ("digests", "sizes", "bad", "reasons"))
             pixels = map_pixels(folder / PIXELS, shape)
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             return None
         errors: dict[int, str] = dict(zip(bad.tolist(), reasons.tolist(), strict=True))
         if not len(digests) == len(sizes) == len(index):
