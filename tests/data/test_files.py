@@ -146,6 +146,10 @@ def test_a_table_of_paths(make_folder, delimiter):
         ("path,label\na.png,\n", "line 2"),
         ("path,label,split\na.png,cat,dev\n", "the split 'dev' is unknown"),
         ("path,label\na.png,cat\na.png,dog\n", "listed twice"),
+        ("path,label\na.png,cat\n./a.png,dog\n", "listed twice"),
+        ("path,label\nb/a.png,cat\nb\\a.png,dog\n", "listed twice"),
+        ('path,label\na.png,"cat\n' + "b.png,dog\n" * 20_000, "is no CSV"),
+        ("path" * 50_000, "is no CSV"),
         ("", "no column"),
     ],
 )
@@ -153,6 +157,12 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         listed(tmp_path, tmp_path / "list.csv")
+
+
+def test_an_image_that_a_table_names_in_two_ways_is_one(make_folder):
+    root = make_folder((2, 2))
+    (root / "list.csv").write_text("path,label\n./class0/000.png,a\nclass0/000.png,a\nclass1/000.png,b\n")
+    assert listed(root, root / "list.csv").names == ["./class0/000.png", "class1/000.png"]
 
 
 def test_a_missing_file_of_a_table_is_a_bad_image(make_folder, folder):

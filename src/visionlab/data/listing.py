@@ -2,6 +2,9 @@
 
 import csv
 import io
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from visionlab.data.files import build, class_folders, require_folder, stamped
@@ -29,8 +32,8 @@ def listed(root: Path, table: Path) -> Index:
             empty for a random split). Comma, semicolon or tab divide the columns.
 
     Raises:
-        DataError: The file is missing, lacks a column, or has a row without a path or a label, with an unknown split
-            or with a path that came before under another label or split.
+        DataError: The file is missing, is no CSV, lacks a column, or has a row without a path or a label, with an
+            unknown split or with a path that came before under another label or split.
     """
     require_folder(root)
     try:
@@ -42,7 +45,8 @@ def listed(root: Path, table: Path) -> Index:
         raise DataError("the list of images is not UTF-8", where=str(table), remedy="save it as UTF-8") from error
     header = text.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    columns = [name.strip().lower() for name in rows.fieldnames or []]
+    with _legible(rows, table):
+        columns = [name.strip().lower() for name in rows.fieldnames or []]
     rows.fieldnames = columns
     for column in ("path", "label"):
         if column not in columns:
@@ -50,16 +54,30 @@ def listed(root: Path, table: Path) -> Index:
                 f"begin the file with the line: path,label ({nearest(column, columns)})" if columns else "write rows"
             )
             raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
-    seen: dict[str, tuple[str, Split]] = {}
-    for row in rows:
+    seen: dict[str, tuple[str, str, Split]] = {}
+    for row in _each(rows, table):
         where = f"{table}, line {rows.line_num}"
         path, label, split = ((row.get(column) or "").strip() for column in ("path", "label", "split"))
         if not path or not label or split not in SPLITS:
             what = f"the split {split!r} is unknown" if path and label else "a path or a label is missing"
             raise DataError(what, where=where, remedy="write path,label or path,label,split with train, val or test")
-        if seen.setdefault(path, (label, SPLITS[split])) != (label, SPLITS[split]):
-            what = f"{printable(path)} is listed twice, as {seen[path][0]!r} and as {label!r}, or in two splits"
+        path = path.replace("\\", "/")
+        known = seen.setdefault(posixpath.normpath(path), (path, label, SPLITS[split]))  # ./a.png is a.png
+        if known[1:] != (label, SPLITS[split]):
+            what = f"{printable(path)} is listed twice, as {known[1]!r} and as {label!r}, or in two splits"
             raise DataError(what, where=where, remedy="list each image once")
-    return build(
-        root, [(*stamped(root, path.replace("\\", "/")), label, split) for path, (label, split) in seen.items()]
-    )
+    return build(root, [(*stamped(root, path), label, split) for path, label, split in seen.values()])
+
+
+def _each(rows: "csv.DictReader[str]", table: Path) -> Iterator[dict[str, str]]:
+    with _legible(rows, table):
+        yield from rows
+
+
+@contextmanager
+def _legible(rows: "csv.DictReader[str]", table: Path) -> Iterator[None]:
+    try:
+        yield
+    except csv.Error as error:
+        where, remedy = f"{table}, line {rows.line_num}", "close all quotes, and save it as CSV in UTF-8"
+        raise DataError(f"the list of images is no CSV: {error}", where=where, remedy=remedy) from error
