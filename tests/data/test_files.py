@@ -100,6 +100,16 @@ def test_folders_without_images_make_no_class(make_folder):
     assert index.empty == ("class7",)
 
 
+def test_a_class_is_the_same_however_its_accent_is_stored(make_folder):
+    """As train was unpacked on Linux, and val copied from a Mac."""
+    for split, name in (("train", "caf\u00e9"), ("val", "cafe\u0301")):
+        below = make_folder((2, 2), below=f"images/{split}", seed=len(split))
+        (below / "class0").rename(below / name)
+    index = class_folders(make_folder((), below="images"))
+    assert len(index.classes) == 2 and index.empty == ()
+    assert [label for _, label in sorted(zip(index.names, index.labels, strict=True))] == [0, 0, 1, 1] * 2
+
+
 def test_a_thousand_classes(make_folder):
     index = class_folders(make_folder([1] * 1000, size=(1, 1)))
     assert len(index.classes) == 1000

@@ -203,24 +203,28 @@ def build(root: Path, found: list[Placed], *, candidates: list[str] | None = Non
     keys = [canonical(file[0]) for file in found]
     order = sorted(range(len(found)), key=keys.__getitem__)
     names, sizes, times, kinds, splits = zip(*map(found.__getitem__, order), strict=True)
-    learnt = {kind for kind, split in set(zip(kinds, splits, strict=True)) if split in (Split.TRAIN, Split.FREE)}
-    if strange := sorted(set(kinds) - learnt):
+    # A class is known by its canonical name: macOS and Linux spell an accent in two ways, in one set perhaps.
+    known = {kind: canonical(kind) for kind in sorted(set(kinds))}
+    spelled = {name: kind for kind, name in known.items()}
+    learnt = {known[kind] for kind, split in set(zip(kinds, splits, strict=True)) if split in (Split.TRAIN, Split.FREE)}
+    if strange := sorted(set(spelled) - learnt):
         raise DataError(
             f"{len(strange)} classes have images for validation or test but none to train on: "
-            + ", ".join(map(printable, strange[:5])),
+            + ", ".join(printable(spelled[name]) for name in strange[:5]),
             where=str(root),
             remedy="add training images of them or move their folders away",
         )
-    classes = sorted(learnt, key=canonical)
-    number = {name: label for label, name in enumerate(classes)}
+    classes = sorted(learnt)
+    place = {name: label for label, name in enumerate(classes)}
+    number = {kind: place[name] for kind, name in known.items()}
     return Index(
         root=root,
         names=list(names),
         labels=np.fromiter(map(number.__getitem__, kinds), dtype=np.int64, count=len(found)),
-        classes=[printable(name) for name in classes],
+        classes=[printable(spelled[name]) for name in classes],
         splits=np.fromiter(splits, dtype=np.int64, count=len(found)),
         stamps=np.column_stack([np.array(sizes, dtype=np.int64), np.array(times, dtype=np.int64)]),
-        empty=tuple(printable(name) for name in candidates or () if name not in number),
+        empty=tuple(printable(name) for name in candidates or () if canonical(name) not in place),
     )
 
 
