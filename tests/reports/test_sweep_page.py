@@ -200,6 +200,17 @@ def test_lists_are_words_on_an_axis():
     assert drawing.count(">[32, 64]<") == drawing.count(">[64, 128]<") == 1
 
 
+def test_what_a_trial_has_no_value_for_is_not_null_on_an_axis():
+    """The momentum of SGD beside Adam, which has none; a weight decay of null is a value."""
+    trials = [("a", {"momentum": 0.9}, 0.4), ("b", {"momentum": 0.95}, 0.5), ("c", {}, 0.3), ("d", {"momentum": 10}, 0)]
+    drawing = parallel(trials, {"momentum": "momentum"}, metric="a", text=str)
+    labels = re.findall(r'text-anchor="end"[^>]*>([^<]*)<', drawing)
+    assert labels == ["0.9", "0.95", "10", MISSING]
+    assert "null" not in drawing
+    drawing = parallel([*trials, ("e", {"momentum": None}, 0.2)], {"momentum": "momentum"}, metric="a", text=str)
+    assert ">null<" in drawing
+
+
 @pytest.mark.parametrize(
     ("head", "badge", "best"),
     [

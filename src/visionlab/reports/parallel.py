@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from visionlab.reports.page import Html, escape
+from visionlab.reports.page import ABSENT, Html, escape
 from visionlab.reports.settings import written
 from visionlab.reports.svg import decades, px, svg, text_at, tick_text
 
@@ -33,7 +33,7 @@ def parallel(
     known = [trial for trial in trials if math.isfinite(trial[2])]
     if len(known) < 2 or not names:
         return Html("")
-    columns = [[values.get(key) for _, values, _ in known] for key in names]
+    columns = [[values.get(key, ABSENT) for _, values, _ in known] for key in names]
     width, top = max(1000.0, 120.0 * (len(names) + 1)), 44.0
     bottom = top + max(256.0, *(15.0 * _words(column) for column in columns))  # a line of text each
     # Left of the first axis there is room for whole words, between two axes there is not.
@@ -46,13 +46,13 @@ def parallel(
     low, high = min(results), max(results)
     body = []
     for key, values, result in sorted(known, key=lambda trial: (trial[0] == best, trial[2])):
-        ys = [axis(values.get(name)) for axis, name in zip(axes, names, strict=True)] + [last(result)]
+        ys = [axis(values.get(name, ABSENT)) for axis, name in zip(axes, names, strict=True)] + [last(result)]
         path = "M" + "L".join(f"{px(left + i * step)} {px(y)}" for i, y in enumerate(ys))
         strength = (result - low) / (high - low) if high > low else 1.0
         strength = strength if largest else 1 - strength
         hue, thick = ("var(--s2)", 2.6) if key == best else ("var(--s1)", 1.5)
         opacity = 1.0 if key == best else 0.12 + 0.7 * strength**2
-        tip = "\n".join([f"{metric} {text(result)}", *(f"{names[k]} {written(values.get(k))}" for k in names)])
+        tip = "\n".join([f"{metric} {text(result)}", *(f"{names[k]} {written(values.get(k, ABSENT))}" for k in names)])
         body.append(
             f'<path class="trial" d="{path}" fill="none" stroke="{hue}" stroke-width="{thick}" '
             f'stroke-opacity="{opacity:.2f}" data-key="{escape(key)}" data-tip="{escape(tip)}" '
@@ -79,8 +79,11 @@ def parallel(
 
 def _words(values: Sequence[Any]) -> int:
     """Count the words on an axis; 0 where it has numbers."""
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return 0 if numbers else len(set(map(written, values)))
+    return 0 if all(map(_is_number, values)) else len(set(map(written, values)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class _Axis:
@@ -89,7 +92,9 @@ class _Axis:
     def __init__(self, values: Sequence[Any], top: float, bottom: float, *, even: bool = True) -> None:
         self.top, self.bottom = top, bottom
         self.words = _words(values) > 0
-        places = sorted({written(value) for value in values}) if self.words else list(map(written, sorted(set(values))))
+        # Numbers in their order, before words and what a conditional hyperparameter has where it plays no part.
+        ordered = sorted(values, key=lambda value: (0, value, "") if _is_number(value) else (1, 0, written(value)))
+        places = list(dict.fromkeys(map(written, ordered)))
         # A few numbers, as on a grid, stand at equal distances, where their lines do not crowd.
         if self.words or (even and len(places) <= min(6, len(values) - 1)):
             self.places = {text: (i + 0.5) / len(places) for i, text in enumerate(places)}
