@@ -145,9 +145,21 @@ def test_a_run_trained_without_its_test_gets_it_when_asked(quick_run, tmp_path):
 @pytest.mark.parametrize("status", ["failed", "pruned"])
 def test_only_a_completed_run_is_an_answer(quick_run, tmp_path, status):
     directory = tmp_path / "run"
-    Run(directory).update(status=status, metrics={"test/acc": 1.0}, evaluated=["val", "test"])
+    known = quick_run.result["config_hash"]
+    Run(directory).update(status=status, config_hash=known, metrics={"test/acc": 1.0}, evaluated=["val", "test"])
     run = visionlab.train(QUICK, directory=directory)
     assert run.result["metrics"] == quick_run.result["metrics"]
+
+
+@pytest.mark.parametrize("status", ["completed", "interrupted", "running"])
+def test_a_directory_named_by_hand_does_not_answer_for_other_settings(tmp_path, status):
+    run = visionlab.train([*QUICK, "trainer.max_epochs=1"], directory=tmp_path / "run")
+    run.update(status=status)
+    with pytest.raises(RunError, match="other settings"):
+        visionlab.train([*QUICK, "trainer.max_epochs=1", "seed=5"], directory=run.dir)
+    assert visionlab.train([*QUICK, "trainer.max_epochs=1", "test=false"], directory=run.dir).status == "completed"
+    other = visionlab.train([*QUICK, "trainer.max_epochs=1", "seed=5", "force=true"], directory=run.dir)
+    assert other.result["seed"] == 5
 
 
 def test_a_result_that_was_half_written_is_no_answer(tmp_path):

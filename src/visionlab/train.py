@@ -1,13 +1,15 @@
 """Train, test and report: `python -m visionlab.train`, or `visionlab.train(overrides=[...])`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
 from visionlab.config import check, compose, resolved
+from visionlab.errors import RunError
 from visionlab.runs import Run
 
 
@@ -39,6 +41,7 @@ def train(
         return ranks.follow(run, asked, list(overrides))
     with run.lock():
         try:
+            _refuse_another(run, plain)
             return _train(run, asked, list(overrides))
         finally:
             run.discard_if_unused()
@@ -84,6 +87,22 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     return run
 
 
+def _refuse_another(run: Run, asked: Mapping[str, Any]) -> None:
+    """Answer only what was asked: a directory that was named by hand may hold the run of another config.
+
+    Raises:
+        RunError: It does, and that run did not fail.
+    """
+    if asked["force"] or run.status in (None, "failed"):
+        return
+    if run.result.get("config_hash") != runs.identity(asked):
+        raise RunError(
+            "this directory holds a run with other settings",
+            where=str(run.dir),
+            remedy="give another directory, none, or force=true to train anew in this one",
+        )
+
+
 def _checkpoint(run: Run) -> str | None:
     """Find the checkpoint to continue from, and say so."""
     from visionlab.training import checkpoint_io
@@ -107,14 +126,18 @@ def _note_overrides(run: Run, overrides: list[str]) -> None:
 
 def _resume(directory: Path) -> Run:
     """Continue the run of a directory with the config that lies in it."""
+    from visionlab.training import ranks
+
     run = Run.open(directory)
-    config = OmegaConf.load(run.dir / "config.yaml")
+    config, overrides = OmegaConf.load(run.dir / "config.yaml"), run.result.get("overrides", [])
     assert isinstance(config, DictConfig)
     config.resume, config.force = None, False
+    if ranks.rank():
+        return ranks.follow(run, config, overrides)
     with run.lock():
         if run.status == "failed":
             run.update(status="interrupted")  # what it has is to be gone on with, not to be cleared away
-        return _train(run, config, run.result.get("overrides", []))
+        return _train(run, config, overrides)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="train")
