@@ -43,7 +43,19 @@ class KillAt(Callback):
 
     def on_validation_batch_end(self, trainer, *_, **__):
         if self.where == "val" and trainer.current_epoch == self.epoch:
+            finish_writing(trainer)
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class AskAt(Callback):
+    """Asks its own process to stop, while a step is being taken."""
+
+    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
+        self.step, self.number = step, number
+
+    def on_before_optimizer_step(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
 
 
 class Snapshots(Checkpoint):
@@ -53,19 +65,26 @@ class Snapshots(Checkpoint):
     """
 
     def on_train_batch_end(self, trainer, *_, **__):
-        writing = trainer.strategy.checkpoint_io._executor
-        if writing is not None:
-            writing.submit(int).result()
+        finish_writing(trainer)
         run = Path(trainer.default_root_dir)
         if Run(run).checkpoint("last").exists():
             shutil.copytree(run, run.with_name(f"step-{trainer.global_step}"), dirs_exist_ok=True)
 
 
-def in_child(overrides: list[str], directory: Path) -> int:
+def finish_writing(trainer) -> None:
+    """Wait for the checkpoint under way."""
+    writing = trainer.strategy.checkpoint_io._executor
+    if writing is not None:
+        writing.submit(int).result()
+
+
+def in_child(overrides: list[str], directory: Path, *callbacks: Callback) -> int:
     """Train in a forked process and return its exit status; forking spares the imports of a new interpreter."""
     child = os.fork()
     if child == 0:
         os.environ["TMPDIR"] = str(directory.parent)
+        chosen = fit._chosen
+        fit._chosen = lambda config: iter([*chosen(config), *callbacks])
         try:
             torch.set_num_threads(1)
             train(overrides, directory=directory)
@@ -104,8 +123,7 @@ def test_killed_and_continued_equals_never_stopped(tmp_path, scheduler, moments)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert in_child([*RUN, *scheduler], whole) == 0
     for moment in moments:
-        killer = ["+callbacks.kill._target_=" + f"{__name__}.KillAt", f"+callbacks.kill.moment='{moment}'"]
-        assert in_child([*RUN, *scheduler, *killer], broken) == signal.SIGKILL, f"was not killed at {moment}"
+        assert in_child([*RUN, *scheduler], broken, KillAt(moment)) == signal.SIGKILL, f"was not killed at {moment}"
         assert Run(broken).status == "running"
     assert in_child([*RUN, *scheduler], broken) == 0
     assert len(Run(broken).metrics) == len(Run(whole).metrics) > 1
@@ -116,12 +134,46 @@ def test_each_checkpoint_continues_to_the_same_end(tmp_path):
     """Also the first of an epoch and those by the clock, where gradients of two batches make a step."""
     run = [*RUN, "trainer.max_epochs=2", "trainer.accumulate_grad_batches=2", "callbacks.checkpoint.every_minutes=1e-9"]
     whole = tmp_path / "whole"
-    assert in_child([*run, "+callbacks.keep._target_=" + f"{__name__}.Snapshots"], whole) == 0
+    assert in_child(run, whole, Snapshots()) == 0
     for step in (1, 6, 7, 8, 12):  # an epoch has 13 batches, which make 7 steps
         snapshot = tmp_path / f"step-{step}"
         assert Run(snapshot).status == "running"
         assert in_child(run, snapshot) == 0
         assert_same(whole, snapshot)
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "saved"),
+    [
+        (["callbacks.ema.decay=0.9"], 18, 19),
+        (["callbacks.swa.start=0.25"], 30, 31),
+        (["trainer.max_steps=18"], 17, 14),  # where the training ends there is still its validation to come
+        (["trainer.accumulate_grad_batches=4"], 5, 6),  # 13 batches make 4 steps
+        (["trainer.accumulate_grad_batches=4"], 3, 1),  # the last of an epoch
+        (["+trainer.val_check_interval=0.5"], 5, 1),  # a validation follows, whose figures are not yet there
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_at_a_step_it_continues_to_the_same_end(tmp_path, settings, step, saved, number):
+    run = [*RUN, "callbacks.checkpoint.every_n_steps=null", *settings]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_child(run, whole) == 0
+    assert in_child(run, broken, AskAt(step, number)) != 0
+    assert Run(broken).status == "interrupted"
+    assert torch.load(Run(broken).checkpoint("last"), weights_only=True)["global_step"] == saved
+    assert in_child(run, broken) == 0
+    assert_same(whole, broken)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_epochs_of_one_step_are_not_lost(tmp_path, epoch):
+    run = [*RUN, "data.batch_size=2000", "scheduler=plateau", "scheduler.patience=0", "callbacks.ema.decay=0.5"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_child(run, whole) == 0
+    assert in_child(run, broken, KillAt(f"{epoch}:0:val")) == signal.SIGKILL
+    assert torch.load(Run(broken).checkpoint("last"), weights_only=True)["global_step"] == epoch
+    assert in_child(run, broken) == 0
+    assert_same(whole, broken)
 
 
 @pytest.mark.slow
@@ -156,8 +208,7 @@ def test_a_real_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capfd):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert in_child(RUN, whole) == 0
-    killer = ["+callbacks.kill._target_=" + f"{__name__}.KillAt", "+callbacks.kill.moment='2:9:train'"]
-    assert in_child([*RUN, *killer], broken) == signal.SIGKILL
+    assert in_child(RUN, broken, KillAt("2:9:train")) == signal.SIGKILL
     last = Run(broken).checkpoint("last")
     last.write_bytes(last.read_bytes()[:-100])
     assert in_child(RUN, broken) == 0
@@ -192,8 +243,8 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_from_the_checkpoint_before(t
 @pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number, code):
-    command = [sys.executable, "-m", "visionlab.train", *RUN, "trainer.max_epochs=400", f"hydra.run.dir={tmp_path}/run"]
-    command[command.index("callbacks.early_stopping.patience=3")] = "callbacks.early_stopping.patience=null"
+    long = ["trainer.max_epochs=40", "callbacks.early_stopping.patience=null"]
+    command = [sys.executable, "-m", "visionlab.train", *RUN, *long, f"hydra.run.dir={tmp_path}/run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while len(Run(tmp_path / "run").metrics) < 2:
         assert process.poll() is None, process.stderr.read()
@@ -204,12 +255,8 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(tmp_path, number,
     result = Run(tmp_path / "run").result
     assert result["status"] == "interrupted"
     assert (tmp_path / "run" / "report.html").exists(), "no page of what was learnt until then"
-    done = len(Run(tmp_path / "run").metrics)
-    assert (
-        in_child([*RUN, f"trainer.max_epochs={done + 1}", "callbacks.early_stopping.patience=null"], tmp_path / "run")
-        == 0
-    )
-    assert [row["epoch"] for row in Run(tmp_path / "run").metrics] == list(range(done + 1))
+    assert in_child([*RUN, *long], tmp_path / "run") == 0
+    assert [row["epoch"] for row in Run(tmp_path / "run").metrics] == list(range(40))
 
 
 def test_a_signal_that_comes_with_the_result_does_not_take_it_back(tmp_path, monkeypatch):

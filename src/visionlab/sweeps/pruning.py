@@ -88,6 +88,18 @@ class Pause(Checkpoint):
         """
         if trainer.current_epoch < self.epochs:
             return
+        self._pause(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pause before that epoch where it has one step alone.
+
+        Raises:
+            Paused: The epochs are used up.
+        """
+        if trainer.current_epoch >= self.epochs:
+            self._pause(trainer)
+
+    def _pause(self, trainer: Trainer) -> None:
         saved = next(one.saved_step for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints))
         if saved == trainer.global_step:
             raise Paused(f"paused after {self.epochs} epochs by its sweep")

@@ -3,7 +3,7 @@
 An exact resume forbids some moments. A checkpoint of the last batch of an epoch would lose the validation and the
 early-stopping update that follow it, so `last` is written after the first step of an epoch (with all that the epoch
 before brought) and then every n steps or minutes, but never on the last batch, nor while gradients accumulate: those so
-far are in no checkpoint.
+far are in no checkpoint. An epoch of one step has no other than the last, so there `last` is written before it.
 """
 
 import math
@@ -20,7 +20,9 @@ AGREE = 20  # steps after which ranks look at each other's clocks, which makes t
 
 def resumable(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a run that continues from a checkpoint after this batch does what it would have done without it."""
-    return not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    ends = trainer.is_last_batch or trainer.should_stop or trainer.global_step == trainer.max_steps
+    validates = (batch_idx + 1) % (trainer.val_check_batch or math.inf) == 0  # as trainer.val_check_interval says
+    return not (ends or validates) and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 class Checkpoints(Checkpoint):
@@ -54,6 +56,16 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the step that was resumed from as saved."""
         self.saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `last` before an epoch of one step, and begin that epoch where it was resumed from.
+
+        Lightning would take the counters of its steps, which are those of the epoch before, for its own.
+        """
+        if trainer.fit_loop.restarted_on_epoch_start:
+            trainer.fit_loop.epoch_loop.restarting = False
+        if trainer.num_training_batches <= trainer.accumulate_grad_batches and trainer.global_step > self.saved_step:
+            self.save_last(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Let the plateau scheduler be updated at the end of an epoch that was resumed in its middle.

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a run cleanly: at the next step, with a checkpoint to continue from."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -7,9 +8,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from visionlab.training.checkpoints import Checkpoints, resumable
+from visionlab.training.ranks import STARTED_BY_US
 
 
 class Interrupted(BaseException):
@@ -20,8 +23,11 @@ class Interrupted(BaseException):
         super().__init__(f"interrupted by {signal.Signals(number).name}")
 
 
-class Interruption(Callback):
+class Interruption(Checkpoint):
     """Watches for signals and stops between two steps, where all states agree with each other.
+
+    A Checkpoint in Lightning's eyes, and the last of them, because what it saves must hold what all others make of the
+    step: an average of the weights, say.
 
     Args:
         checkpoints: What writes the checkpoint to continue from.
@@ -30,6 +36,7 @@ class Interruption(Callback):
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
         self.received: int | None = None
+        self._watches = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -38,12 +45,8 @@ class Interruption(Callback):
             yield  # only the main thread may set handlers; whoever started this thread watches
             return
 
-        def receive(number: int, frame: FrameType | None) -> None:
-            if self.received is not None:
-                raise Interrupted(number)
-            self.received = number
-
-        before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._watches = True
         try:
             yield
             self.stop_if_asked()
@@ -51,8 +54,31 @@ class Interruption(Callback):
             self.stop_if_asked()
             raise
         finally:
+            self._watches = False
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and STARTED_BY_US not in os.environ:  # torchrun tells its ranks several times
+            raise Interrupted(number)
+        self.received = number
+
+    def _keep_watching(self) -> None:
+        """Take SIGTERM back from Lightning.
+
+        Its handler broadcasts, which waits for ever where the ranks are at different steps, and it ends the training
+        after any batch, also between two whose gradients make one step.
+        """
+        if self._watches:
+            signal.signal(signal.SIGTERM, self._receive)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Watch the training."""
+        self._keep_watching()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Watch the final evaluation."""
+        self._keep_watching()
 
     def stop_if_asked(self) -> None:
         """Raise Interrupted where a signal came."""
@@ -62,10 +88,16 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop after a step, with a checkpoint of it."""
-        if self.received is not None and resumable(trainer, batch_idx):
-            if trainer.world_size == 1 and trainer.global_step != self.checkpoints.saved_step:
-                self.checkpoints.save_last(trainer)  # a rank alone must not: saving is a joint act of all
+        """Stop after a step, with a checkpoint of it; several ranks after the same step, as saving is a joint act."""
+        if not resumable(trainer, batch_idx):
+            return
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+            if asked and self.received is None:
+                self.received = signal.SIGTERM  # another rank's
+        if self.received is not None:
+            if trainer.global_step != self.checkpoints.saved_step:
+                self.checkpoints.save_last(trainer)
             self.stop_if_asked()
 
     def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
