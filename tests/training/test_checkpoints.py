@@ -16,7 +16,8 @@ def test_ranks_save_when_they_agree_whatever_their_own_clocks_say(tmp_path, own,
     checkpoints = Checkpoints(Run(tmp_path), monitor="val/acc", mode="max", every_minutes=1e-9 if own else 1e9)
     saved, asked = [], []
     trainer = SimpleNamespace(
-        world_size=2, accumulate_grad_batches=1, is_last_batch=False, global_step=0,
+        world_size=2, accumulate_grad_batches=1, is_last_batch=False, should_stop=False, global_step=0, max_steps=-1,
+        val_check_batch=10**6,
         save_checkpoint=lambda path: saved.append(trainer.global_step),
         strategy=SimpleNamespace(reduce_boolean_decision=lambda mine, all: asked.append((mine, all)) or all_of_them),
     )  # fmt: skip
@@ -36,8 +37,9 @@ def test_the_sums_of_an_epoch_are_saved_for_all_ranks_and_go_on_once():
     reduce = SimpleNamespace(reduce=lambda value, reduce_op: {"sum": 2 * value}[reduce_op])
     for rank, images in ((0, 3), (1, 0)):
         classifier._trainer = SimpleNamespace(world_size=2, global_rank=rank, strategy=reduce)
-        written = {"state_dict": dict(checkpoint["state_dict"])}
+        written = {"state_dict": dict(checkpoint["state_dict"]), "current_model_state": dict(checkpoint["state_dict"])}
         classifier.on_save_checkpoint(written)
+        assert written["current_model_state"]["train_tally.images"] == 6, "what averaged weights are resumed with"
         assert written["state_dict"]["train_tally.images"] == 6 == written["state_dict"]["train_tally.confusion"].sum()
         assert classifier.train_tally.images == 3, "the sums that go on were changed"
         assert written["state_dict"].keys() == checkpoint["state_dict"].keys()

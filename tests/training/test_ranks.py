@@ -2,10 +2,13 @@
 
 import atexit
 import json
+import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from lightning import Callback
 
 import visionlab
 from visionlab.runs import Run
+from visionlab.training import ranks
 
 pytestmark = pytest.mark.process
 
@@ -42,6 +46,14 @@ class Witness(Callback):
         atexit.register(lambda: place.write_text(json.dumps(seen | {"left": not torch.distributed.is_initialized()})))
 
 
+class AskOne(Callback):
+    """Asks rank 1 alone to stop, while a step is being taken."""
+
+    def on_before_optimizer_step(self, trainer, *_):
+        if trainer.global_rank == 1 and trainer.global_step == 20:  # an epoch has 8
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def door(*arguments: str, launcher: tuple[str, ...] = ("-m", "visionlab.train")) -> None:
     """Run the command line in a process of its own, with the witness importable in all its ranks."""
     done = subprocess.run([sys.executable, *launcher, *arguments], capture_output=True, text=True, timeout=300)
@@ -50,7 +62,7 @@ def door(*arguments: str, launcher: tuple[str, ...] = ("-m", "visionlab.train"))
 
 @pytest.fixture
 def witness(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     folder = tmp_path / "seen"
     folder.mkdir()
     return [WITNESS[0], WITNESS[1] + str(folder)], folder
@@ -126,3 +138,69 @@ def test_two_machines_share_a_run(tmp_path, witness):
     one, two = visionlab.train(RUN, directory=tmp_path / "one"), Run(tmp_path / "two")
     assert two.status == "completed"
     assert two.result["metrics"] == pytest.approx(one.result["metrics"], abs=2e-5)
+
+
+def test_ranks_that_torchrun_started_continue_a_run_together(tmp_path, witness):
+    seen, folder = witness
+    run = Run(tmp_path / "two")
+    door(*RUN, *TWO, *seen, f"hydra.run.dir={run.dir}")
+    run.update(status="interrupted")
+    for path in folder.iterdir():
+        path.unlink()
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "visionlab.train")
+    door(f"resume={run.dir}", f"outputs={tmp_path / 'outputs'}", launcher=torchrun)
+    assert run.status == "completed"
+    assert len(list(folder.iterdir())) == 2, "one of the ranks trained alone"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_of_two_devices_can_be_stopped(tmp_path, number):
+    long = [*RUN, *TWO, "trainer.max_epochs=200", f"hydra.run.dir={tmp_path / 'two'}"]
+    process = subprocess.Popen([sys.executable, "-m", "visionlab.train", *long], stderr=subprocess.PIPE, text=True)
+    run = Run(tmp_path / "two")
+    while len(run.metrics) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    began = time.monotonic()
+    process.send_signal(number)
+    error = process.communicate(timeout=100)[1]
+    assert process.returncode == 128 + number, error
+    assert time.monotonic() - began < 25, "torchrun had to kill them"
+    assert run.status == "interrupted"
+
+
+def test_a_job_that_slurm_requeued_does_not_take_the_word_of_its_first_attempt(tmp_path, monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    first = ranks._word(Run(tmp_path))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert ranks._word(Run(tmp_path)) != first
+
+
+def test_where_one_rank_is_asked_to_stop_all_save_the_step(tmp_path, witness):
+    ask = [f"+callbacks.ask._target_={Path(__file__).stem}.AskOne"]
+    with pytest.raises(AssertionError, match="interrupted by SIGTERM"):
+        door(*RUN, *TWO, *ask, "trainer.max_epochs=9", f"hydra.run.dir={tmp_path / 'two'}")
+    run = Run(tmp_path / "two")
+    assert run.status == "interrupted"
+    assert torch.load(run.checkpoint("last"), weights_only=True)["global_step"] == 21
+
+
+def test_a_rank_that_is_killed_only_interrupts(tmp_path):
+    long = [*RUN, *TWO, "trainer.max_epochs=200", f"hydra.run.dir={tmp_path / 'two'}"]
+    process = subprocess.Popen([sys.executable, "-m", "visionlab.train", *long], stderr=subprocess.PIPE, text=True)
+    run = Run(tmp_path / "two")
+    while len(run.metrics) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    found = subprocess.run(["pgrep", "-f", f"visionlab.training.ranks {run.dir}"], capture_output=True, text=True)
+    both = [int(word) for word in found.stdout.split() if "torch.distributed" not in command_of(int(word))]
+    os.kill(max(both), signal.SIGKILL)
+    error = process.communicate(timeout=100)[1]
+    assert process.returncode == 2, error
+    assert run.status == "interrupted"
+    assert run.checkpoint("last").exists()
+
+
+def command_of(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text()

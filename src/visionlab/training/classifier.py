@@ -97,14 +97,15 @@ class ImageClassifier(LightningModule):
         """Build the optimizer over the parameters that are trained, and its schedulers."""
         optimizer = optimizers.build(self.optimizer_config, self.network, fusible=self._fusible())
         per_epoch = -(-self._batches() // self.trainer.accumulate_grad_batches)
-        epochs = self.trainer.max_epochs or 1
-        steps = per_epoch * epochs
+        steps = per_epoch * (self.trainer.max_epochs or 1)
+        if self.trainer.max_steps >= 0:
+            steps = min(steps, self.trainer.max_steps)
         plans = schedulers.configure(
             self.scheduler_config,
             optimizer,
             steps_per_epoch=per_epoch,
-            total_steps=steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps),
-            max_epochs=epochs,
+            total_steps=steps,
+            max_epochs=-(-steps // per_epoch),
             monitor=self.monitor,
             mode=self.mode,
             validated_every=self.trainer.check_val_every_n_epoch or 1,
@@ -132,6 +133,8 @@ class ImageClassifier(LightningModule):
         for name in self.train_tally.metric_state:  # on every rank, though FSDP gives the weights to the first alone
             whole = self.trainer.strategy.reduce(getattr(self.train_tally, name).clone(), reduce_op="sum")
             checkpoint["state_dict"][f"train_tally.{name}"] = whole
+            if "current_model_state" in checkpoint:  # beside averaged weights, what training goes on from
+                checkpoint["current_model_state"][f"train_tally.{name}"] = whole
 
     def on_train_start(self) -> None:
         """Keep frozen norms, and the sums so far on one rank, in an epoch that is resumed in its middle."""

@@ -57,9 +57,9 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     keep = {key: plain["callbacks"]["checkpoint"][key] for key in ("every_n_steps", "every_minutes")}
     checkpoints = Checkpoints(run, monitor=config.monitor, mode=config.mode, **keep)
     interruption = Interruption(checkpoints)
-    callbacks: list[Callback] = [interruption, records, checkpoints, *_chosen(config)]
+    callbacks: list[Callback] = [records, checkpoints, *_chosen(config), interruption]
     if plain["callbacks"]["progress"]["show"]:
-        callbacks.insert(2, EpochProgress(records, monitor=config.monitor))
+        callbacks.insert(1, EpochProgress(records, monitor=config.monitor))
     loggers = build.loggers(config, run)
     trainer = build.trainer(config, callbacks=callbacks, loggers=loggers, folder=run.dir)
 
@@ -70,7 +70,8 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()
         fit_seconds = time.perf_counter() - fit_began
-        if run.checkpoint("best").exists():
+        trainer.strategy.barrier()  # until the rank that writes the checkpoints has written them
+        if checkpoints.best is not None:
             checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
         splits = ["val", "test"] if plain["test"] and data.has_test else ["val"]
         evaluations = [_evaluate(trainer, classifier, data, split) for split in splits]
@@ -256,8 +257,9 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
         record("interrupted", error)
         raise
     except Exception as error:
-        # A sweep prunes a hopeless trial, or pauses it; a disk that is full or gone only interrupts.
-        record(getattr(error, "run_status", "interrupted" if isinstance(error, OSError) else "failed"), error)
+        # A sweep prunes a hopeless trial, or pauses it; a disk that is full or a rank that is gone only interrupts.
+        passing = isinstance(error, OSError) or ranks.lost(error)
+        record(getattr(error, "run_status", "interrupted" if passing else "failed"), error)
         raise
 
 

@@ -44,8 +44,7 @@ def needed(trainer: Mapping[str, Any]) -> int:
     if count == "auto":
         import torch
 
-        several = trainer["strategy"] != "auto" and trainer["accelerator"] in ("auto", "gpu", "cuda")
-        count = torch.cuda.device_count() if several else 1
+        count = torch.cuda.device_count() if trainer["accelerator"] in ("auto", "gpu", "cuda") else 1
     return int(count) if int(count) > 1 else 0
 
 
@@ -64,14 +63,16 @@ def launch(run: Run, count: int, overrides: list[str], resume_from: str | None) 
                "-m", "visionlab.training.ranks", str(run.dir.resolve())]  # fmt: skip
     threads = str(max(1, (os.cpu_count() or 1) // count))
     environment = {"OMP_NUM_THREADS": threads} | os.environ | {STARTED_BY_US: "1"}
-    process = subprocess.Popen(command, env=environment)
+    # In a group of its own, so that a Ctrl-C reaches torchrun once, through us, and it waits for its ranks.
+    process = subprocess.Popen(command, env=environment, process_group=0)
     asked: list[int] = []
 
     def forward(number: int, frame: object) -> None:
         asked.append(number)
         process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, forward) for number in heard}
     try:
         code = process.wait()
     finally:
@@ -82,11 +83,18 @@ def launch(run: Run, count: int, overrides: list[str], resume_from: str | None) 
         run.update(status="interrupted")
         raise Interrupted(asked[0])
     if run.status != "completed":
-        if run.status == "running":
-            run.update(status="failed", error=f"a rank ended with exit code {code}")
+        if run.status == "running":  # rank 0 was killed, with no time for a word
+            run.update(status="interrupted", error=f"a rank ended with exit code {code}")
         raise RunError(
             f"a rank failed: {run.result.get('error')}", where=str(run.dir), remedy="its message stands above"
         )
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error only says that another rank is gone, for a reason of its own: killed for its memory, say."""
+    import torch
+
+    return isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def announce(run: Run, resume_from: str | None, *, answered: bool) -> None:
@@ -136,7 +144,7 @@ def _word(run: Run) -> Path:
     """Name the file of rank 0's word after the process group, so that no old one is taken for it."""
     group = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID", "")
     part = os.environ.get("SLURM_STEP_ID", "") + os.environ.get("MASTER_PORT", "")
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") or os.environ.get("SLURM_RESTART_COUNT", "0")
     return run.dir / f".ranks-{group}-{part}-{attempt}"
 
 
