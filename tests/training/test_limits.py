@@ -57,6 +57,20 @@ def test_a_part_of_the_validation_images_is_of_all_classes(tmp_path, capsys):
     assert len(visionlab.evaluate(run, "train").rows) == run.result["data"]["train"]
 
 
+def test_a_schedule_by_epochs_is_as_long_as_the_training(tmp_path):
+    schedule = ["scheduler=cosine", "scheduler.interval=epoch"]
+    run = train(tmp_path, *schedule, "trainer.max_epochs=100", "trainer.max_steps=35")  # an epoch has 10 steps
+    assert [row["lr"] for row in run.metrics] == pytest.approx([0.01, 0.00854, 0.005, 0.00146], rel=0.01)
+
+
+def test_weights_are_averaged_also_where_steps_end_the_training(tmp_path):
+    limits = ["trainer.max_epochs=100", "trainer.max_steps=25"]
+    plain, averaged = (train(tmp_path / name, *limits, *given) for name, given in
+                       (("plain", []), ("averaged", ["callbacks.swa.start=0.6"])))  # fmt: skip
+    losses = [[row["val/loss"] for row in run.metrics] for run in (plain, averaged)]
+    assert [a == b for a, b in zip(*losses, strict=True)] == [True, True, False]
+
+
 def test_seconds_end_a_training(tmp_path):
     run = train(tmp_path, "trainer.max_epochs=100000", "trainer.max_time=1")
     assert run.status == "completed" and run.result["epochs"] < 100000
@@ -73,5 +87,6 @@ def test_no_fused_optimizer_where_scaled_gradients_are_clipped(tmp_path, monkeyp
 
 
 def test_top5_of_few_classes_is_no_monitor(tmp_path):
-    with pytest.raises(ConfigError, match="top-5"):
-        train(tmp_path, "data=synthetic", "data.kinds=4", "data.image_size=8", "monitor=val/top5")
+    for key in ("", "callbacks.early_stopping."):
+        with pytest.raises(ConfigError, match="top-5"):
+            train(tmp_path, "data=synthetic", "data.kinds=4", "data.image_size=8", f"{key}monitor=val/top5")

@@ -98,3 +98,11 @@ def test_a_wrong_value_is_an_error_of_the_config(network, override, says):
 def test_whatever_torch_refuses_is_an_error_of_the_config(network):
     with pytest.raises(ConfigError, match="optimizer cannot be built"):
         build(config("adam", "optimizer.betas=[0.9]"), network)
+
+
+@pytest.mark.parametrize(
+    ("name", "lr", "decay"), [("Adadelta", 1.0, 0.0), ("NAdam", 0.002, 0.0), ("AdamW", 0.001, 0.01)]
+)
+def test_what_the_config_leaves_out_is_as_in_torch(network, name, lr, decay):
+    (group,) = build({"_target_": f"torch.optim.{name}"}, network).param_groups
+    assert (group["lr"], group["weight_decay"]) == (lr, decay)

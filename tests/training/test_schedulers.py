@@ -22,14 +22,14 @@ METRIC = [0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4]  # val/acc of each epoch
 class Training:
     """A training of which only the learning rate is real."""
 
-    def __init__(self, name, *overrides, rates=(0.1,), monitor="val/acc", mode="max"):
+    def __init__(self, name, *overrides, rates=(0.1,), monitor="val/acc", mode="max", steps=STEPS * EPOCHS):
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(overrides=[f"+scheduler={name}", *overrides]).scheduler
         groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
         self.optimizer = torch.optim.SGD(groups, momentum=0.9)
         self.plans = configure(
-            config, self.optimizer, steps_per_epoch=STEPS, total_steps=STEPS * EPOCHS, max_epochs=EPOCHS,
+            config, self.optimizer, steps_per_epoch=STEPS, total_steps=steps, max_epochs=-(-steps // STEPS),
             monitor=monitor, mode=mode,
         )  # fmt: skip
 
@@ -102,6 +102,17 @@ def test_one_cycle_rises_to_the_optimizers_rate_and_falls():
     assert peak in (2 * STEPS - 1, 2 * STEPS) and max(found) == pytest.approx(0.1, rel=0.01)
     assert found == sorted(found[: peak + 1]) + sorted(found[peak + 1 :], reverse=True)
     assert found[-1] < 1e-6
+
+
+def test_the_last_epoch_may_be_a_part():
+    training = Training("onecycle", "scheduler.warmup_epochs=1.2", steps=3 * STEPS + 2)
+    found = training.steps(last=3 * STEPS + 2)
+    assert found.index(max(found)) in (5, 6) and found[-1] < 1e-6
+
+
+def test_a_rise_of_one_step_is_an_error_of_the_config():
+    with pytest.raises(ConfigError, match="rise in one alone"):
+        Training("onecycle", "scheduler.pct_start=0.5", steps=2)
 
 
 def test_one_cycle_keeps_the_ratio_of_the_groups():

@@ -1,5 +1,6 @@
 """Averages of the weights along the path of training, which often generalise better than its end."""
 
+import math
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -26,10 +27,13 @@ class StochasticWeightAveraging(WeightAveraging):
     def _begun(self) -> bool:
         return self._average_model is not None and int(self._average_model.n_averaged) > 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the model that will hold the mean."""
-        super().setup(trainer, pl_module, stage)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epochs that there will be, the last of which may be a part."""
+        super().on_train_start(trainer, pl_module)
         self._epochs = trainer.max_epochs or 1
+        if trainer.max_steps >= 0:
+            steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+            self._epochs = min(self._epochs, math.ceil(trainer.max_steps / steps))
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Leave it to on_train_batch_end: Lightning's own moments lie after the validation of an epoch."""
@@ -39,7 +43,8 @@ class StochasticWeightAveraging(WeightAveraging):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Let an epoch join the mean at its last step, before its validation."""
-        if trainer.is_last_batch and trainer.current_epoch + 1 >= self.start * self._epochs:
+        ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        if ends and trainer.current_epoch + 1 >= self.start * self._epochs:
             assert self._average_model is not None
             self._average_model.update_parameters(pl_module)
 

@@ -40,6 +40,10 @@ class NanGuard(Callback):
         if self._first.device.type == "cpu" or (batch_idx + 1) % self.every_n_steps == 0 or trainer.is_last_batch:
             self._look(trainer)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at a last part of an epoch too."""
+        self._look(trainer)
+
     def _look(self, trainer: Trainer) -> None:
         first = int(self._first)
         if first >= 0:

@@ -1,5 +1,6 @@
 """Optimizers: torch's own, with parameter groups for layer-wise learning rates and selective weight decay."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,14 @@ def build(config: Factory | Mapping[str, Any], network: nn.Module, *, fusible: b
     """
     factory, ours = take(config, layer_decay=1.0, decay_biases_and_norms=True, fused=None)
     check(factory)
-    keywords = getattr(factory, "keywords", {})
+    given = inspect.signature(factory).parameters  # what the config gives, else torch's own defaults
+    lr, weight_decay = (given[name].default if name in given else 0.0 for name in ("lr", "weight_decay"))
+    if not isinstance(lr, int | float):
+        raise ConfigError("The optimizer has no learning rate.", where="optimizer.lr", remedy="Give a number above 0.")
     groups = parameter_groups(
         network,
-        lr=keywords.get("lr", 1e-3),
-        weight_decay=keywords.get("weight_decay", 0.0),
+        lr=lr,
+        weight_decay=weight_decay,
         layer_decay=ours["layer_decay"],
         decay_biases_and_norms=ours["decay_biases_and_norms"],
     )

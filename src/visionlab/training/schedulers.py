@@ -26,8 +26,9 @@ def configure(
 
     The warm-up is a second scheduler that multiplies the learning rate by 1/n, 2/n, ... 1 in its n steps. The main one
     runs from the first step on and only ever multiplies too, so that the learning rate is the product of both, and each
-    has a state of its own to resume from. OneCycleLR sets the learning rate itself: there `warmup_epochs` is its
-    rising part.
+    has a state of its own to resume from. (Cosine adds as well where its `eta_min` is above 0: with it the learning
+    rate ends a warm-up above the product, by less than `eta_min`.) OneCycleLR sets the learning rate itself: there
+    `warmup_epochs` is its rising part.
 
     Args:
         config: Node of `conf/scheduler/`: torch's arguments and `interval` (epoch or step), `warmup_epochs` and, for
@@ -36,7 +37,7 @@ def configure(
         optimizer: With its groups.
         steps_per_epoch: Optimizer steps an epoch.
         total_steps: Optimizer steps of the whole training.
-        max_epochs: Epochs of the whole training.
+        max_epochs: Epochs of the whole training, the last of which may be a part.
         monitor: The run's metric, as val/acc.
         mode: max or min, the direction in which it improves.
         validated_every: Epochs from one validation to the next, in which a plateau is looked for.
@@ -79,9 +80,12 @@ def configure(
     if target is ReduceLROnPlateau:
         offers["mode"] = mode if watched == monitor else ("min" if "loss" in watched else "max")
     if target is OneCycleLR and warmup:
-        factory, warmup = functools.partial(factory, pct_start=warmup / max_epochs), 0
+        factory, warmup = functools.partial(factory, pct_start=warmup / (total_steps / steps_per_epoch)), 0
     try:
         main = supply(factory, optimizer, **offers)
+    except ZeroDivisionError as error:  # OneCycleLR's
+        what = f"Of {total_steps} steps the learning rate would rise in one alone."
+        raise ConfigError(what, where="scheduler", remedy="Give a longer rise or training.") from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"The scheduler cannot be built: {error}", where="scheduler") from error
     described: dict[str, Any] = {"scheduler": main, "interval": interval, "frequency": 1, "name": "main"}
