@@ -18,6 +18,7 @@ from visionlab import runs, schema
 from visionlab.errors import ConfigError, UserError, nearest
 
 PACKAGE = "visionlab.conf"
+NO_CHOICE = "Config group override"  # Hydra's ValueError where a group is set to null or a mapping
 
 
 def compose(overrides: Sequence[str] = (), *, name: str = "train") -> DictConfig:
@@ -40,6 +41,10 @@ def compose(overrides: Sequence[str] = (), *, name: str = "train") -> DictConfig
         with initialize_config_module(PACKAGE, version_base="1.3", job_name=name):
             return hydra_compose(name, overrides=list(overrides))
     except HydraException as error:
+        raise explain(error) from error
+    except ValueError as error:
+        if NO_CHOICE not in str(error):
+            raise
         raise explain(error) from error
     finally:
         Singleton._instances.pop(GlobalHydra, None)
@@ -70,6 +75,12 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: What is wrong with the first key that is.
     """
+    for key in NEEDED:
+        node: Any = config
+        for part in key.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                raise ConfigError(f"there is no {key}", where=key, remedy=f"leave out what removes or empties {key}")
+            node = node[part]
     for error in schema.violations(config):
         raise error
     for error in schema.contradictions(config):
@@ -111,6 +122,12 @@ def _check_targets(node: Any, path: str) -> None:
             )
 
 
+# What Hydra lets one delete, and a run cannot do without.
+NEEDED = (
+    "data", "augment", "model", "loss", "optimizer", "scheduler", "trainer", "logger",
+    "callbacks.checkpoint.every_n_steps", "callbacks.progress.show",
+)  # fmt: skip
+
 # Keys of groups that visionlab takes out before the target is called.
 OURS = {
     "optimizer": ("layer_decay", "decay_biases_and_norms"),
@@ -120,6 +137,8 @@ OURS = {
 
 def explain(error: BaseException) -> UserError:
     """Turn an error of Hydra's composition into one that names the nearest key or choice."""
+    if isinstance(error, ValueError):
+        return ConfigError(str(error).splitlines()[0], remedy="give one of the group's choices; --help lists them")
     if isinstance(error, MissingConfigException):
         group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
         options = [option for option in (error.options or ()) if not option.startswith("_")]

@@ -11,7 +11,7 @@ from hydra._internal.hydra import Hydra
 from hydra.errors import HydraException
 
 from hydra_plugins import visionlab_sweepers
-from visionlab.config import explain
+from visionlab.config import NO_CHOICE, explain
 from visionlab.errors import RunError, UserError
 
 # What a disk or its owner refuses; any other OSError is our own mistake.
@@ -35,7 +35,9 @@ def enter(door: Callable[[], Any]) -> None:
         door()
     except UserError as error:
         leave(error)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:
+        if isinstance(error, ValueError) and NO_CHOICE not in str(error):
+            raise
         leave(explain(error))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -48,7 +50,9 @@ def enter(door: Callable[[], Any]) -> None:
         code = getattr(error, "exit_code", None)  # visionlab.training.interruption, not imported for its weight
         if code is None:
             raise
-        again = "the same command without force=true" if "force=true" in sys.argv else "the same command"
+        again = (
+            "the same command without force=true" if "force=true" in map(str.lower, sys.argv) else "the same command"
+        )
         print(f"{error}; {again} continues it", file=sys.stderr)
         sys.exit(code)
     finally:

@@ -56,13 +56,12 @@ def evaluate(
     from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
-    config = build.for_evaluation(OmegaConf.create(run.config), run)
+    config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
     OmegaConf.set_struct(config, True)
     try:
         config.data.update(data or {})
     except Exception as error:
         raise ConfigError(f"the run's data have no such key: {error}", where="data") from error
-    config.trainer.accelerator = accelerator or config.trainer.accelerator
     config.data.batch_size = batch_size or config.data.batch_size
     plain = resolved(config)
     check(plain)

@@ -3,6 +3,7 @@
 What is below a key with a `_target_` of its own is checked against that target's signature (visionlab.config.check).
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from visionlab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a range; `whole` ones are ints, and `open_low`/`open_high` leave the bound itself out."""
+    """A number in a range; `whole` ones are ints, and `open_low`/`open_high` leave the bound itself out.
+
+    `others` are single numbers outside of the range.
+    """
 
     low: float | None = None
     high: float | None = None
@@ -22,13 +26,16 @@ class Number:
     open_high: bool = False
     or_null: bool = False
     words: tuple[str, ...] = ()
+    others: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         kind = "an integer" if self.whole else "a number"
         low = f"{'above' if self.open_low else 'at least'} {self.low}" if self.low is not None else ""
         high = f"{'below' if self.open_high else 'at most'} {self.high}" if self.high is not None else ""
         bounds = " and ".join(part for part in (low, high) if part)
-        return " or ".join([f"{kind} {bounds}".strip(), *self.words, *(["null"] if self.or_null else [])])
+        return " or ".join(
+            [f"{kind} {bounds}".strip(), *map(str, self.others), *self.words, *(["null"] if self.or_null else [])]
+        )
 
     def admits(self, value: Any) -> bool:
         """Whether a value is of this kind and in this range."""
@@ -38,6 +45,8 @@ class Number:
             return value in self.words
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
             return False
+        if value in self.others:
+            return True
         if self.low is not None and (value <= self.low if self.open_low else value < self.low):
             return False
         return not (self.high is not None and (value >= self.high if self.open_high else value > self.high))
@@ -67,8 +76,22 @@ class Duration:
     def admits(self, value: Any) -> bool:
         """Whether a value is a time that Lightning can read."""
         if isinstance(value, str):
-            return re.fullmatch(r"\d+:\d{1,2}:\d{1,2}:\d{1,2}", value) is not None
+            return re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value) is not None
         return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Epochs or steps at which something happens."""
+
+    def __str__(self) -> str:
+        return "a list of rising integers from 1, such as [30,60]"
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is such a list."""
+        if not isinstance(value, list) or not all(isinstance(item, int) and item is not True for item in value):
+            return False
+        return all(low < high for low, high in itertools.pairwise([0, *value]))
 
 
 @dataclass(frozen=True)
@@ -108,7 +131,7 @@ MONITOR = Choice(
     ("val/acc", "val/loss", "val/f1", "val/balanced_acc", "val/top5", "train/acc", "train/loss")
 )  # columns of metrics.csv
 
-Rule = Number | Batches | Duration | Choice | Text
+Rule = Number | Batches | Duration | Rising | Choice | Text
 RULES: dict[str, Rule] = {
     "seed": SEED,
     "init_seed": SEED,
@@ -140,14 +163,27 @@ RULES: dict[str, Rule] = {
     "model.channels_last": YES_NO,
     "model.compile": YES_NO,
     "model.freeze": Text(),
+    "model.frozen_norms": Choice(("eval", "train")),
     "optimizer.lr": Number(0, open_low=True),
     "optimizer.weight_decay": Number(0),
     "optimizer.momentum": Number(0, 1, open_high=True),
     "optimizer.layer_decay": Number(0, 1, open_low=True),
+    "optimizer.decay_biases_and_norms": YES_NO,
+    "optimizer.fused": Choice((True, False, "auto")),
+    "optimizer.nesterov": YES_NO,
+    "optimizer.amsgrad": YES_NO,
+    "optimizer.centered": YES_NO,
     "scheduler.warmup_epochs": Number(0),
+    "scheduler.monitor": Choice((*MONITOR.values, None)),
+    "scheduler.patience": Number(0, whole=True),
+    "scheduler.cooldown": Number(0, whole=True),
+    "scheduler.milestones": Rising(),
+    "scheduler.cycle_momentum": YES_NO,
     "scheduler.gamma": Number(0, open_low=True),
     "scheduler.step_size": COUNT,
     "loss.label_smoothing": Number(0, 1),
+    "callbacks.progress.show": YES_NO,
+    "callbacks.nan_guard.every_n_steps": COUNT,
     "callbacks.early_stopping.monitor": MONITOR,
     "callbacks.early_stopping.patience": Number(1, whole=True, or_null=True),
     "callbacks.early_stopping.min_delta": Number(0),
@@ -156,13 +192,15 @@ RULES: dict[str, Rule] = {
     "callbacks.rollback.lr_factor": Number(0, 1, open_low=True),
     "callbacks.ema.decay": Number(0, 1, open_low=True, open_high=True, or_null=True),
     "callbacks.swa.start": Number(0, 1, open_high=True, or_null=True),
+    "callbacks.unfreezing.epochs_per_layer": Number(1, whole=True, or_null=True),
+    "callbacks.unfreezing.first": COUNT,
     "callbacks.checkpoint.every_n_steps": Number(1, whole=True, or_null=True),
     "callbacks.checkpoint.every_minutes": Number(0, open_low=True, or_null=True),
     "trainer.accelerator": Choice(("auto", "cpu", "gpu", "mps", "cuda", "tpu")),
     "trainer.devices": Number(1, whole=True, words=("auto",)),
     "trainer.num_nodes": COUNT,
     "trainer.max_epochs": COUNT,
-    "trainer.max_steps": Number(-1, whole=True),
+    "trainer.max_steps": Number(1, whole=True, others=(-1,)),
     "trainer.max_time": Duration(),
     "trainer.limit_train_batches": Batches(),
     "trainer.limit_val_batches": Batches(),
@@ -170,6 +208,8 @@ RULES: dict[str, Rule] = {
     "trainer.gradient_clip_val": Number(0, or_null=True, open_low=True),
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.precision": Choice(("32-true", "bf16-mixed", "16-mixed")),
+    "trainer.deterministic": Choice((True, False, "warn")),
+    "trainer.benchmark": Choice((True, False, None)),
 }
 
 
@@ -220,6 +260,16 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             where="scheduler.factor",
             remedy="leave it at 1 and give optimizer.lr",
         )
+    # These set the learning rate anew at each step, whatever it was multiplied by.
+    lowered = (callbacks.get("rollback") or {}).get("patience") and callbacks["rollback"].get("lr_factor", 1) != 1
+    if lowered and str(scheduler.get("_target_")).endswith(
+        (".OneCycleLR", ".CosineAnnealingWarmRestarts", ".LambdaLR")
+    ):
+        yield ConfigError(
+            "this scheduler would undo callbacks.rollback.lr_factor at the next step",
+            where="callbacks.rollback.lr_factor",
+            remedy="leave it at 1, or choose another scheduler",
+        )
     data = config.get("data") or {}
     if data.get("fold") and data.get("folds", 0) is None:
         yield ConfigError(
@@ -228,6 +278,13 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             remedy="give data.folds=5 too, or -m sweep=cross_validation",
         )
     trainer, optimizer = config.get("trainer") or {}, config.get("optimizer") or {}
+    every, epochs = trainer.get("check_val_every_n_epoch") or 1, trainer.get("max_epochs") or 1
+    if isinstance(every, int) and every > epochs:
+        yield ConfigError(
+            f"trainer.check_val_every_n_epoch={every} of {epochs} epochs: none would be validated or the best",
+            where="trainer.check_val_every_n_epoch",
+            remedy=f"give at most {epochs}",
+        )
     mixed = str(trainer.get("precision")).endswith("-mixed")
     if optimizer.get("fused") is True and trainer.get("gradient_clip_val") and mixed:
         yield ConfigError(

@@ -1,9 +1,14 @@
 """What this machine can compute on is asked before a run starts."""
 
-import pytest
+import shutil
 
+import pytest
+import torch
+
+import visionlab
 from visionlab.errors import DeviceError
 from visionlab.training import devices
+from visionlab.training.ranks import needed
 
 TRAINER = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
 
@@ -21,3 +26,20 @@ def test_tasks_of_slurm_need_a_number_for_each_node(monkeypatch):
 def test_half_precision_on_the_cpu_is_refused():
     with pytest.raises(DeviceError, match="bf16-mixed"):
         devices.check(TRAINER | {"precision": "16-mixed"})
+
+
+def test_a_run_of_half_precision_is_evaluated_on_a_cpu_all_the_same(quick_run, tmp_path):
+    shutil.copytree(quick_run.dir, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("precision: 32-true", "precision: 16-mixed"))
+    found = visionlab.evaluate(tmp_path / "run", "val", accelerator="cpu")
+    assert found.metrics["acc"] == pytest.approx(quick_run.result["metrics"]["val/acc"])
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "strategy", "ranks"), [("auto", "auto", 2), ("gpu", "ddp", 2), ("cpu", "auto", 0)]
+)
+def test_auto_devices_are_all_gpus_whatever_the_strategy(monkeypatch, accelerator, strategy, ranks):
+    """Or Lightning would start further processes itself, which wait for the lock of the first."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert needed({"accelerator": accelerator, "devices": "auto", "strategy": strategy}) == ranks

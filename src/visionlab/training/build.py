@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,7 @@ from visionlab.errors import ConfigError
 from visionlab.models import freezing, weights
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
+from visionlab.training import devices
 from visionlab.training.allocator import keep_freed_memory
 from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
@@ -25,14 +27,23 @@ from visionlab.training.supply import supply, take
 STEM_IMAGES = 5000
 
 
-def for_evaluation(config: DictConfig, run: Run) -> DictConfig:
+def for_evaluation(config: DictConfig, run: Run, accelerator: str | None = None) -> DictConfig:
     """Return the config of a completed run as an evaluation needs it, whatever the run was trained on.
 
     On one device: further ranks would each ask for the run anew, and wait for the lock of the first. Without the
-    weights that the run began with, which may be gone since: what they asked of its images is in its result.
+    weights that the run began with, which may be gone since: what they asked of its images is in its result. In float32
+    where a CPU has not the run's precision.
+
+    Args:
+        config: The run's.
+        run: The run.
+        accelerator: Where to compute; as the run was trained unless given.
     """
     config, data = config.copy(), run.result["data"]
     config.trainer.update({"devices": 1, "num_nodes": 1, "strategy": "auto"})
+    config.trainer.accelerator = accelerator or config.trainer.accelerator
+    if config.trainer.precision == "16-mixed" and devices.chosen(config.trainer.accelerator) == "cpu":
+        config.trainer.precision = "32-true"
     config.data.update({key: data[key] for key in ("image_size", "mean", "std")})
     config.model.weights = None
     return config
@@ -43,6 +54,7 @@ def data_module(config: DictConfig) -> ImageDataModule:
 
     Raises:
         DataError: The data are missing or unfit.
+        ConfigError: The trainer's limits leave nothing of them.
     """
     keep_freed_memory()
     augment = instantiate(config.augment, _convert_="all")
@@ -54,6 +66,15 @@ def data_module(config: DictConfig) -> ImageDataModule:
     data.sampled = any(isinstance(limit, int) or limit < 1 for limit in limits)  # int 1 is one batch, 1.0 all
     data.prepare_data()
     data.setup()
+    for split in ("train", "val", "test"):
+        limit = config.get("trainer", {}).get(f"limit_{split}_batches", 1.0)
+        batches = -(-len(getattr(data.splits, split)) // data.batch_size)
+        if isinstance(limit, float) and batches and int(limit * batches) == 0:
+            raise ConfigError(
+                f"{limit:g} of {batches} batches is less than one",
+                where=f"trainer.limit_{split}_batches",
+                remedy=f"give an integer, the number of batches, or a share of at least {1 / batches:.2g}",
+            )
     return data
 
 
@@ -70,9 +91,10 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         ConfigError: The monitor does not exist for so few classes.
         WeightsError: The weights are missing or do not fit.
     """
-    if config.monitor == "val/top5" and data.num_classes <= 5:
-        what = f"there is no top-5 accuracy of {data.num_classes} classes"
-        raise ConfigError(what, where="monitor", remedy="give monitor=val/acc")
+    for key in ("monitor", "scheduler.monitor", "callbacks.early_stopping.monitor", "callbacks.rollback.monitor"):
+        if OmegaConf.select(config, key) == "val/top5" and data.num_classes <= 5:
+            what = f"there is no top-5 accuracy of {data.num_classes} classes"
+            raise ConfigError(what, where=key, remedy=f"give {key}=val/acc")
     build = instantiate(config.model, _partial_=True, _convert_="all")
     made: ImageClassifier = build(
         loss=instantiate(config.loss, _convert_="all"),
@@ -110,6 +132,9 @@ def trainer(
         callbacks: What accompanies the training; none for an evaluation.
         loggers: Where metrics go besides metrics.csv.
         folder: What Lightning may write to of its own accord; the working directory unless given.
+
+    Raises:
+        ConfigError: Lightning refuses an argument.
     """
     # Lightning's own chatter stays off the terminal; what a person must know, we say ourselves.
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -119,19 +144,22 @@ def trainer(
         warnings.filterwarnings("ignore", message=message)
     build = instantiate(config.trainer, _partial_=True, _convert_="all")
     limit = config.trainer.max_time
-    made: Trainer = build(
-        max_time={"seconds": limit} if isinstance(limit, int | float) else limit,
-        callbacks=list(callbacks),
-        logger=list(loggers),
-        plugins=[AsyncCheckpointIO(WholeCheckpointIO())],
-        enable_checkpointing=bool(callbacks),
-        default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        log_every_n_steps=1,  # nothing is logged by step; the default warns about epochs of fewer than 50 batches
-    )
+    try:
+        made: Trainer = build(
+            max_time={"seconds": limit} if isinstance(limit, int | float) else limit,
+            callbacks=list(callbacks),
+            logger=list(loggers),
+            plugins=[AsyncCheckpointIO(WholeCheckpointIO())],
+            enable_checkpointing=bool(callbacks),
+            default_root_dir=folder,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            log_every_n_steps=1,  # nothing is logged by step; the default warns about epochs of fewer than 50 batches
+        )
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        raise ConfigError(f"the trainer cannot be built: {str(error).splitlines()[0]}", where="trainer") from error
     return made
 
 

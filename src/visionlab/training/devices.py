@@ -19,6 +19,13 @@ def available() -> dict[str, int]:
     return found
 
 
+def chosen(accelerator: str) -> str:
+    """Return the kind of device, as `available` names it, that a trainer's accelerator stands for on this machine."""
+    if accelerator == "auto":
+        return next(kind for kind in ("gpu", "mps", "cpu") if kind in available())
+    return {"cuda": "gpu"}.get(accelerator, accelerator)
+
+
 def check(trainer: Mapping[str, Any]) -> None:
     """Check that the accelerator, the number of devices and the precision of a trainer config are to be had here.
 
@@ -36,11 +43,8 @@ def check(trainer: Mapping[str, Any]) -> None:
             where="srun",
             remedy="give --ntasks-per-node, as many as trainer.devices, in place of --ntasks",
         )
-    found = available()
+    found, wanted = available(), chosen(trainer["accelerator"])
     here = ", ".join(f"{kind} ({count}{' cores' if kind == 'cpu' else ''})" for kind, count in found.items())
-    wanted = {"cuda": "gpu"}.get(trainer["accelerator"], trainer["accelerator"])
-    if wanted == "auto":
-        wanted = next(kind for kind in ("gpu", "mps", "cpu") if kind in found)
     if wanted not in found:
         raise DeviceError(
             f"this machine has no {wanted}", where="trainer.accelerator", remedy=f"it has: {here}; or use auto"
