@@ -64,3 +64,11 @@ def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):
 def test_what_cannot_be_tuned_is_said(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'speed'"):
         visionlab.tune(["what=spead"], directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [("min_lr=0", "above 0"), ("min_lr=1", "not below"), ("compile=maybe", "true, false")]
+)
+def test_what_cannot_be_measured_is_said(tmp_path, given, says):
+    with pytest.raises(ConfigError, match=says):
+        visionlab.tune([*QUICK, "what=lr", "max_lr=0.1", given], directory=tmp_path)

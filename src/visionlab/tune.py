@@ -10,9 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 from visionlab import doors, runs
 from visionlab.config import check, compose, resolved
 from visionlab.errors import ConfigError, nearest
-from visionlab.schema import COUNT, violations
+from visionlab.schema import COUNT, YES_NO, Number, Rule, violations
 
 WHAT = ("speed", "lr", "batch_size")
+RULES: dict[str, Rule] = {
+    "steps": COUNT,
+    "compile": YES_NO,
+    "min_lr": Number(0, open_low=True),
+    "max_lr": Number(0, open_low=True),
+}
 
 
 def tune(
@@ -33,9 +39,12 @@ def tune(
     what = plain["what"]
     if what not in WHAT:
         raise ConfigError(f"what={what} cannot be tuned", where="what", remedy=nearest(str(what), WHAT))
-    for error in violations(plain, {"steps": COUNT}):
+    for error in violations(plain, RULES):
         raise error
-    training_config = {key: value for key, value in plain.items() if key not in ("what", "steps", "compile")}
+    if plain["min_lr"] >= plain["max_lr"]:
+        wrong = f"min_lr={plain['min_lr']:g} is not below max_lr={plain['max_lr']:g}"
+        raise ConfigError(wrong, where="min_lr", remedy="give the smallest and the largest learning rate to try")
+    training_config = {key: value for key, value in plain.items() if key != "what" and key not in RULES}
     check(training_config)
     from visionlab.training import devices, tuning
 
