@@ -20,7 +20,8 @@ AGREE = 20  # steps after which ranks look at each other's clocks, which makes t
 
 def resumable(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a run that continues from a checkpoint after this batch does what it would have done without it."""
-    ends = trainer.is_last_batch or trainer.should_stop or trainer.global_step == trainer.max_steps
+    stops = trainer.should_stop and trainer.fit_loop._can_stop_early  # not before trainer.min_epochs
+    ends = trainer.is_last_batch or stops or trainer.global_step == trainer.max_steps
     validates = (batch_idx + 1) % (trainer.val_check_batch or math.inf) == 0  # as trainer.val_check_interval says
     return not (ends or validates) and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 

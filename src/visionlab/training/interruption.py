@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM end a run cleanly: at the next step, with a checkpoint to continue from."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from visionlab.training import ranks
 from visionlab.training.checkpoints import Checkpoints, resumable
-from visionlab.training.ranks import STARTED_BY_US
 
 
 class Interrupted(BaseException):
@@ -59,7 +58,7 @@ class Interruption(Checkpoint):
                 signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and STARTED_BY_US not in os.environ:  # torchrun tells its ranks several times
+        if self.received is not None and ranks.rank() is None:  # those who start ranks tell them several times
             raise Interrupted(number)
         self.received = number
 
