@@ -164,8 +164,9 @@ def test_more_pairs_than_anyone_reads_are_cut_off_and_said(tmp_path, monkeypatch
         for i in range(40):
             picture = scene(80 if i < 3 else 40 * label + i)
             picture.resize((70 + i, 60 + label)).resize((60, 60)).save(tmp_path / name / f"{i}.png")
-    survey = Survey(data_module(compose(["data=folder", f"data.root={tmp_path}", "data.image_size=48"])))
-    assert 0 < len(survey.near.rows) <= 10 and "10 pairs or more look alike" in caplog.text
+    found = explore(["data=folder", f"data.root={tmp_path}", "data.image_size=48", f"outputs={tmp_path / 'out'}"])
+    assert 0 < len(found.survey.near.rows) <= 10 and "10 pairs or more look alike" in caplog.text
+    assert "later images were not compared" in found.page.read_text()
 
 
 @pytest.mark.parametrize("resize", ["pad", "none"])

@@ -243,13 +243,14 @@ def _duplicates(survey: Survey) -> Iterator[Html]:
     a, b = survey.near.rows.T
     across, disputed = sum(map(survey.across, survey.near.rows)), int((label[a] != label[b]).sum())
     groups = duplicates.groups(survey.near.rows)
+    rest = "has all" if survey.near.complete else "has these, but later images were not compared"
     yield Html("<h3>Near duplicates</h3>")
     yield note(
         f"{_some(len(a), 'pair')} in {_some(len(groups), 'group')} look alike without being equal; {across:,} of them "
         f"in different splits, {disputed:,} in different classes. Found by a perceptual hash (at most "
         f"{duplicates.MOST_BITS} of {duplicates.BITS} bits differ) and the correlation of thumbnails (at least "
         f"{duplicates.LEAST_CORRELATION}). Groups in several splits come first, in red. Nothing is done about them; "
-        "near_duplicates.csv has all."
+        f"near_duplicates.csv {rest}."
     )
     first = sorted(groups, key=lambda group: (not survey.across(group), -len(group)))
     yield _groups(survey, first)
