@@ -71,7 +71,9 @@ def launch(run: Run, count: int, overrides: list[str], resume_from: str | None) 
         asked.append(number)
         process.send_signal(signal.SIGTERM)
 
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        heard.append(signal.SIGHUP)
     before = {number: signal.signal(number, forward) for number in heard}
     try:
         code = process.wait()
@@ -94,7 +96,8 @@ def lost(error: BaseException) -> bool:
     """Whether an error only says that another rank is gone, for a reason of its own: killed for its memory, say."""
     import torch
 
-    return isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+    of_nccl = getattr(torch.distributed, "DistError", ())  # not in a torch without torch.distributed
+    return isinstance(error, of_nccl) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def announce(run: Run, resume_from: str | None, *, answered: bool) -> None:
