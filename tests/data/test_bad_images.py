@@ -128,16 +128,25 @@ def test_permissions(make_folder, folder):
         folder(root)
 
 
-def test_a_permission_that_is_given_later_counts_at_once(make_folder, folder, monkeypatch):
-    root = make_folder()
+@pytest.fixture
+def refuse(monkeypatch):
+    """Let reading each file called 002.png end in an error of the system."""
     real = Path.read_bytes
 
-    def read_bytes(path):
-        if path.name == "002.png":
-            raise PermissionError(13, "Permission denied")
-        return real(path)
+    def refuse(error: OSError) -> None:
+        def read_bytes(path):
+            if path.name == "002.png":
+                raise error
+            return real(path)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+    return refuse
+
+
+def test_a_permission_that_is_given_later_counts_at_once(make_folder, folder, refuse, monkeypatch):
+    root = make_folder()
+    refuse(PermissionError(13, "Permission denied"))
     monkeypatch.setattr(store, "readable", lambda path: False)
     for _ in range(2):
         with pytest.raises(
@@ -148,17 +157,10 @@ def test_a_permission_that_is_given_later_counts_at_once(make_folder, folder, mo
     assert folder(root).summary()["skipped"] == 0  # although no file has changed
 
 
-def test_a_file_that_cannot_be_read_to_its_end_is_bad_at_each_start(make_folder, folder, monkeypatch):
+def test_a_file_that_cannot_be_read_to_its_end_is_bad_at_each_start(make_folder, folder, refuse, monkeypatch):
     """As behind a bad sector: it can be opened, and its first byte read."""
     root = make_folder()
-    real = Path.read_bytes
-
-    def read_bytes(path):
-        if path.name == "002.png":
-            raise OSError(5, "Input/output error")
-        return real(path)
-
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    refuse(OSError(5, "Input/output error"))
     assert folder(root, on_bad_image="skip").summary()["skipped"] == 3
 
     def read_all(*_):

@@ -68,6 +68,18 @@ def witness(tmp_path, monkeypatch):
     return [WITNESS[0], WITNESS[1] + str(folder)], folder
 
 
+@pytest.fixture
+def under_way(tmp_path):
+    """A long run on two devices in its third epoch: its process and its directory."""
+    long = [*RUN, *TWO, "trainer.max_epochs=200", f"hydra.run.dir={tmp_path / 'two'}"]
+    process = subprocess.Popen([sys.executable, "-m", "visionlab.train", *long], stderr=subprocess.PIPE, text=True)
+    run = Run(tmp_path / "two")
+    while len(run.metrics) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return process, run
+
+
 def test_two_devices_give_the_figures_of_one(tmp_path, witness):
     seen, folder = witness
     (tmp_path / "my conf").mkdir()
@@ -154,13 +166,8 @@ def test_ranks_that_torchrun_started_continue_a_run_together(tmp_path, witness):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_of_two_devices_can_be_stopped(tmp_path, number):
-    long = [*RUN, *TWO, "trainer.max_epochs=200", f"hydra.run.dir={tmp_path / 'two'}"]
-    process = subprocess.Popen([sys.executable, "-m", "visionlab.train", *long], stderr=subprocess.PIPE, text=True)
-    run = Run(tmp_path / "two")
-    while len(run.metrics) < 2:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+def test_a_run_of_two_devices_can_be_stopped(under_way, number):
+    process, run = under_way
     began = time.monotonic()
     process.send_signal(number)
     error = process.communicate(timeout=100)[1]
@@ -186,13 +193,8 @@ def test_where_one_rank_is_asked_to_stop_all_save_the_step(tmp_path, witness):
     assert torch.load(run.checkpoint("last"), weights_only=True)["global_step"] == 21
 
 
-def test_a_rank_that_is_killed_only_interrupts(tmp_path):
-    long = [*RUN, *TWO, "trainer.max_epochs=200", f"hydra.run.dir={tmp_path / 'two'}"]
-    process = subprocess.Popen([sys.executable, "-m", "visionlab.train", *long], stderr=subprocess.PIPE, text=True)
-    run = Run(tmp_path / "two")
-    while len(run.metrics) < 2:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+def test_a_rank_that_is_killed_only_interrupts(under_way):
+    process, run = under_way
     found = subprocess.run(["pgrep", "-f", f"visionlab.training.ranks {run.dir}"], capture_output=True, text=True)
     both = [int(word) for word in found.stdout.split() if "torch.distributed" not in command_of(int(word))]
     os.kill(max(both), signal.SIGKILL)

@@ -48,13 +48,14 @@ class KillAt(Callback):
 
 
 class AskAt(Callback):
-    """Asks its own process to stop, while a step is being taken."""
+    """Asks its own process to stop, before the first batch of a step."""
 
     def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
-        self.step, self.number = step, number
+        self.step, self.number, self.asked = step, number, False
 
-    def on_before_optimizer_step(self, trainer, *_):
-        if trainer.global_step == self.step:
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == self.step and not self.asked:
+            self.asked = True
             os.kill(os.getpid(), self.number)
 
 
