@@ -430,3 +430,14 @@ def test_commands_name_the_folder_of_ones_own_files(sweeping, tmp_path):
         assert (python, m, module) == ("python", "-m", "visionlab.train")
         assert sweeping.give(*arguments) == 0
     assert set(sweeping.runs) == set(results), "each asks for a run that is remembered"
+
+
+def test_terminal_and_page_rank_earlier_runs_by_what_is_sought_now(sweeping):
+    command = ("sweep.name=mine", "trainer.max_epochs=1")
+    assert sweeping.command(*command, "optimizer.lr=1e-7,3e-2") == 0
+    assert sweeping.command(*command, "optimizer.lr=1e-6", "sweep.objectives={val/loss:min}") == 0
+    (file,) = sweeping.outputs.glob("sweeps/*/sweep.json")
+    (shown,) = gather([file.parent]).sweeps
+    losses = sorted(result["metrics"]["val/loss"] for result in sweeping.runs.values())
+    assert [trial.value for trial in shown.ranked] == losses
+    assert sweeping.sweeps[0]["best"]["value"] == losses[0]

@@ -126,8 +126,7 @@ class Sweep:
             trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides))
             trial.entries.append(entry)
             trial.outcomes.append(self._outcome(row, entry))
-            value = number(row.get("value"))
-            trial.values.append(entry.metric(self.objective) if math.isnan(value) else value)
+            trial.values.append(figure(entry, self.objective))
         return sorted(found.values(), key=lambda trial: trial.place)
 
     def _outcome(self, row: dict[str, Any], entry: "Entry") -> tuple[str, str]:
