@@ -441,3 +441,12 @@ def test_terminal_and_page_rank_earlier_runs_by_what_is_sought_now(sweeping):
     losses = sorted(result["metrics"]["val/loss"] for result in sweeping.runs.values())
     assert [trial.value for trial in shown.ranked] == losses
     assert sweeping.sweeps[0]["best"]["value"] == losses[0]
+
+
+def test_a_trial_of_which_a_run_is_gone_does_not_count(tmp_path):
+    entries = [{"dir": str(n), "trial": 0, "overrides": {"seed": n}, "status": "completed"} for n in range(2)]
+    for entry in entries:
+        Run(tmp_path / entry["dir"]).update(status="completed", metrics={"val/acc": 0.5, "test/acc": 0.5})
+    assert len(ranking(entries, tmp_path, {"val/acc": "max"}, ["seed"], {"0", "1"})) == 1
+    shutil.rmtree(tmp_path / "1")
+    assert ranking(entries, tmp_path, {"val/acc": "max"}, ["seed"], {"0", "1"}) == []

@@ -77,11 +77,11 @@ def ranking(
             continue
         dirs = tuple((root / entry["dir"]).resolve() for entry in group)
         results = [Run(directory).result for directory in dirs]
-        each = [figures(result, objectives) for result in results]
-        columns = list(zip(*(row for row in each if row is not None), strict=True))
-        if not columns:
-            continue
-        metrics = [result["metrics"] for result, path in zip(results, dirs, strict=True) if path.name in tested]
+        each = [row for result in results if (row := figures(result, objectives)) is not None]
+        if len(each) < len(group):
+            continue  # a directory was removed, or is trained anew
+        columns = list(zip(*each, strict=True))
+        metrics = [result.get("metrics", {}) for result, path in zip(results, dirs, strict=True) if path.name in tested]
         names = [name for name in (metrics[0] if metrics else {}) if name.startswith("test/")]
         found.append(
             Ranked(
