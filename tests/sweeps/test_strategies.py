@@ -17,6 +17,7 @@ from visionlab.runs import Run
 from visionlab.sweeps import studies
 from visionlab.sweeps.engine import Engine
 from visionlab.sweeps.halving import rungs
+from visionlab.sweeps.parameter import Parameter
 from visionlab.sweeps.ranking import ranking
 from visionlab.sweeps.trial import Trial
 from visionlab.training import checkpoint_io
@@ -450,3 +451,35 @@ def test_a_trial_of_which_a_run_is_gone_does_not_count(tmp_path):
     assert len(ranking(entries, tmp_path, {"val/acc": "max"}, ["seed"], {"0", "1"})) == 1
     shutil.rmtree(tmp_path / "1")
     assert ranking(entries, tmp_path, {"val/acc": "max"}, ["seed"], {"0", "1"}) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sweep.parameters={optimizer.momentum:{low:0.5,high:0.9,when:{optimizer:sgd}},optimizer:[sgd,adam]}"],
+         "optimizer.momentum depends on optimizer"),
+        (["sweep.parameters={optimizer.lr:{low:1e-3,high:1e-1,when:sgd}}"], "cannot depend on sgd"),
+        (["sweep.parameters={optimizer.lr:{low:1e-3,high:1e-1,step:-1e-2}}"], "steps of -0.01"),
+        (["sweep.parameters={optimizer.lr:{low:1e-3,high:1e-1,step:small}}"], "steps of small"),
+        (["optimizer.lr=interval(1e-3,1e-1)", "sweep.sampler=cmaes", "sweep.objectives={val/acc:max,val/loss:min}"],
+         "cmaes"),
+    ],
+    ids=["order", "condition", "negative", "word", "sampler"],
+)  # fmt: skip
+def test_a_search_that_is_not_possible_is_said_before_it_begins(sweeping, capsys, arguments, says):
+    assert sweeping.command("sweep=optuna", *arguments) == 2
+    assert says in capsys.readouterr().err
+    assert not sweeping.sweeps
+
+
+def test_whole_ends_with_a_fractional_step_are_a_range_of_fractions():
+    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    parameter = Parameter("model.network.dropout", {"low": 0, "high": 1, "step": 0.25})
+    assert {parameter.suggest(asked.ask()) for _ in range(50)} == {0, 0.25, 0.5, 0.75, 1}
+
+
+def test_a_sampler_goes_on_from_the_largest_seed(sweeping):
+    command = ("sweep=optuna", "optimizer.lr=interval(1e-3,1e-1)", "trainer.max_epochs=1", f"sweep.seed={2**32 - 1}")
+    assert sweeping.command(*command, "sweep.n_trials=1") == 0
+    assert sweeping.command(*command, "sweep.n_trials=2") == 0
+    assert len(sweeping.runs) == 2

@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from visionlab import schema
 from visionlab.errors import ConfigError, nearest
 from visionlab.sweeps import space
 
@@ -38,6 +39,9 @@ class Parameter:
     def _read(self, spec: dict[str, Any]) -> None:
         where = f"sweep.parameters.{self.key}"
         conditions = spec.pop("when", None) or {}
+        if not isinstance(conditions, Mapping):
+            remedy = "give when: {<key>: <value>}, of a key that stands before it"
+            raise ConfigError(f"{self.key} cannot depend on {conditions}", where=where, remedy=remedy)
         self.when = {key: value if isinstance(value, list) else [value] for key, value in conditions.items()}
         if "choices" in spec:
             self.values = space.values(self.key, spec.pop("choices"))
@@ -58,6 +62,9 @@ class Parameter:
                     where=where,
                     remedy="give numbers, low not above high; with log: true above 0 and without step",
                 )
+            if self.step is not None and not schema.Number(0, open_low=True).admits(self.step):
+                what = f"{self.key} cannot go in steps of {self.step}"
+                raise ConfigError(what, where=where, remedy="give a number above 0, or leave step out")
         if spec:
             unknown = next(iter(spec))
             raise ConfigError(f"a range has no '{unknown}'", where=where, remedy=nearest(unknown, SPAN))
@@ -84,7 +91,7 @@ class Parameter:
         """Let a trial of the study choose a value, or say which it has chosen."""
         if self.values:
             return self.meant(asked.suggest_categorical(self.key, self.choices))
-        if isinstance(self.low, int) and isinstance(self.high, int):
+        if all(isinstance(value, int) for value in (self.low, self.high, self.step or 1)):
             return asked.suggest_int(self.key, self.low, self.high, step=self.step or 1, log=self.log)
         return asked.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 

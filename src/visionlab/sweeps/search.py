@@ -49,14 +49,20 @@ class Search:
         if len(grids) != 1 or not grids[0]:
             raise ConfigError("a search needs one set of parameters", where="sweep.parameters", remedy="see conf/sweep")
         self._space = {key: Parameter(key, spec) for key, spec in grids[0].items()}
+        before: set[str] = set()
         for parameter in self._space.values():
             for key in parameter.when:
-                if key not in self._space:
-                    remedy = nearest(key, self._space)
-                    raise ConfigError(f"{parameter.key} depends on {key}", where="sweep.parameters", remedy=remedy)
+                if key not in before:
+                    what = f"{parameter.key} depends on {key}, which does not stand before it"
+                    remedy = "let it stand before" if key in self._space else nearest(key, self._space)
+                    raise ConfigError(what, where="sweep.parameters", remedy=remedy)
+            before.add(parameter.key)
             if self._settings["sampler"] == "grid" and not parameter.values:
                 remedy = "list its values, or use another sweep.sampler"
                 raise ConfigError(f"{parameter.key} is a range, which has no grid", where=parameter.key, remedy=remedy)
+        if self._settings["sampler"] == "cmaes" and len(plan.objectives) > 1:
+            what = "the sampler cmaes seeks one objective alone"
+            raise ConfigError(what, where="sweep.sampler", remedy="give sweep.sampler=tpe, gp or random")
         if self._settings["pruner"] != "none" and plan.objectives != plan.monitored:
             raise ConfigError(
                 "a pruner compares trials by the monitor, which is not what is sought",
@@ -134,7 +140,7 @@ class Search:
             self._own()
         # A sampler begun anew with the same seed would propose the same again.
         grid = {key: parameter.choices for key, parameter in self._space.items()}
-        self._study.sampler = studies.sampler(settings, settings["seed"] + begun_before, grid)
+        self._study.sampler = studies.sampler(settings, (settings["seed"] + begun_before) % 2**32, grid)
         alive = self._alive()
         # One that waits was never begun, and begins by being asked for.
         begun = [trial for trial in known if trial.state is not optuna.trial.TrialState.WAITING]
