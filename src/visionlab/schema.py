@@ -122,6 +122,21 @@ class Text:
         return self.or_null if value is None else isinstance(value, str) and bool(value)
 
 
+@dataclass(frozen=True)
+class Keys:
+    """Something for each of some keys, or nothing; `or_several` such mappings."""
+
+    or_several: bool = False
+
+    def __str__(self) -> str:
+        return "{<key>: <value>, ...}, a list of such or null" if self.or_several else "{<key>: <value>, ...} or null"
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value is a mapping, a list of them or null."""
+        several = value if self.or_several and isinstance(value, list) else [value]
+        return value is None or all(isinstance(one, Mapping) for one in several)
+
+
 YES_NO = Choice((True, False))
 SEED = Number(0, 2**32 - 1, whole=True)
 COUNT = Number(1, whole=True)
@@ -131,7 +146,7 @@ MONITOR = Choice(
     ("val/acc", "val/loss", "val/f1", "val/balanced_acc", "val/top5", "train/acc", "train/loss")
 )  # columns of metrics.csv
 
-Rule = Number | Batches | Duration | Rising | Choice | Text
+Rule = Number | Batches | Duration | Rising | Choice | Text | Keys
 RULES: dict[str, Rule] = {
     "seed": SEED,
     "init_seed": SEED,

@@ -142,3 +142,12 @@ def test_a_sweep_whose_time_is_over_answers_what_it_has_and_begins_nothing(sweep
     assert len(sweeping.runs) == 2
     assert sweeping.command(*more) == 0
     assert len(sweeping.runs) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["sweep.objectives=val/loss", "sweep.objectives=[val/loss]", "sweep.replicates=[seed]", "sweep.parameters=seed"],
+)
+def test_what_belongs_to_keys_must_name_them(sweeping, capsys, wrong):
+    assert sweeping.command("optimizer.lr=1e-3,1e-2", wrong) == 2
+    assert "do: give {<key>: <value>, ...}" in capsys.readouterr().err

@@ -11,8 +11,12 @@ from visionlab import runs, schema
 from visionlab.errors import ConfigError, nearest
 from visionlab.sweeps import space
 
-RULES: dict[str, schema.Number | schema.Choice | schema.Text] = {
+RULES: dict[str, schema.Rule] = {
     "sweep.name": schema.Text(or_null=True),
+    "sweep.parameters": schema.Keys(or_several=True),
+    "sweep.replicates": schema.Keys(),
+    "sweep.objectives": schema.Keys(),
+    "sweep.starts": schema.Keys(),
     "sweep.test": schema.Choice(("best", "all", "none")),
     "sweep.retry_failed": schema.YES_NO,
     "sweep.same_init": schema.YES_NO,
