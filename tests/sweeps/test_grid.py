@@ -145,6 +145,22 @@ def test_a_sweep_whose_time_is_over_answers_what_it_has_and_begins_nothing(sweep
 
 
 @pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["hydra/launcher=parallel", "hydra.launcher.jobs=0"], "hydra.launcher.jobs=0 is not possible"),
+        (["hydra/launcher=parallel", "hydra.launcher.jobs=-1"], "hydra.launcher.jobs=-1 is not possible"),
+        (["hydra/launcher=parallel", "hydra.launcher.threads=all"], "hydra.launcher.threads=all is not possible"),
+        (["hydra/launcher=slurm", "hydra.launcher.jobs=0"], "hydra.launcher.jobs=0 is not possible"),
+        (["hydra/launcher=basic"], "hydra/launcher=sequential"),
+    ],
+)
+def test_a_launcher_that_could_execute_nothing_is_refused(sweeping, capsys, wrong, says):
+    assert sweeping.command("optimizer.lr=1e-3,1e-2", *wrong) == 2
+    assert says in capsys.readouterr().err
+    assert not sweeping.sweeps
+
+
+@pytest.mark.parametrize(
     "wrong",
     ["sweep.objectives=val/loss", "sweep.objectives=[val/loss]", "sweep.replicates=[seed]", "sweep.parameters=seed"],
 )

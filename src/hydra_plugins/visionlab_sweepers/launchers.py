@@ -4,14 +4,16 @@ Hydra imports every plugin at each start-up, `--help` included, so nothing heavy
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from visionlab import schema
 
 if TYPE_CHECKING:
     from visionlab.sweeps.jobs import Executor
@@ -21,10 +23,20 @@ class VisionlabLauncher(Launcher):
     """A launcher whose jobs end one by one, where Hydra's own interface waits for all of a batch."""
 
     remote = False  # whether they run on other machines, whose devices and data cannot be looked at from here
+    rules: ClassVar[Mapping[str, schema.Rule]] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra has composed."""
         self.context, self.task, self.config = hydra_context, task_function, config
+
+    def check(self) -> None:
+        """Check its settings.
+
+        Raises:
+            ConfigError: One is not possible.
+        """
+        for error in schema.violations({"hydra": {"launcher": vars(self)}}, self.rules):
+            raise error
 
     @abstractmethod
     def executor(self, directory: Path) -> "Executor":
@@ -54,6 +66,12 @@ class ParallelLauncher(VisionlabLauncher):
         jobs_per_gpu: How many share one GPU.
     """
 
+    rules: ClassVar[Mapping[str, schema.Rule]] = {
+        "hydra.launcher.jobs": schema.Number(1, whole=True, words=("auto",)),
+        "hydra.launcher.threads": schema.Number(1, whole=True, words=("auto",)),
+        "hydra.launcher.jobs_per_gpu": schema.COUNT,
+    }
+
     def __init__(self, jobs: int | str, threads: int | str, jobs_per_gpu: int) -> None:
         self.jobs, self.threads, self.jobs_per_gpu = jobs, threads, jobs_per_gpu
 
@@ -79,6 +97,10 @@ class SlurmLauncher(VisionlabLauncher):
     """
 
     remote = True
+    rules: ClassVar[Mapping[str, schema.Rule]] = {
+        "hydra.launcher.jobs": schema.COUNT,
+        "hydra.launcher.poll_seconds": schema.Number(0, open_low=True),
+    }
 
     def __init__(self, jobs: int, poll_seconds: float, **parameters: Any) -> None:
         self.jobs, self.poll_seconds, self.parameters = jobs, poll_seconds, parameters

@@ -21,6 +21,7 @@ class VisionlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Work through the sweep; exit with code 1 where a trial failed."""
+        from hydra_plugins.visionlab_sweepers.launchers import VisionlabLauncher
         from visionlab.errors import ConfigError
         from visionlab.sweeps.command import sweep
 
@@ -34,5 +35,12 @@ class VisionlabSweeper(Sweeper):
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=self.composed
         )
+        if not isinstance(launcher, VisionlabLauncher):
+            raise ConfigError(
+                f"Hydra's {type(launcher).__name__} cannot execute the runs of a sweep",
+                where="hydra/launcher",
+                remedy="give hydra/launcher=sequential, parallel or slurm",
+            )
+        launcher.check()
         if sweep(self.composed, self.context, self.task, arguments, launcher):
             sys.exit(1)
