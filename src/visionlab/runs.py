@@ -191,6 +191,14 @@ class Run:
         """How far the run got; None where it has not begun. `running` may also mean that it was killed."""
         return self.result.get("status")
 
+    @property
+    def untested(self) -> bool:
+        """Whether it is completed, and has a test split that was not evaluated."""
+        result = self.result
+        if result.get("status") != "completed":
+            return False
+        return bool(result["data"]["test"]) and "test" not in result["evaluated"]
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config of the run as plain containers."""

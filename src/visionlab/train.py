@@ -56,7 +56,7 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     if plain["force"]:
         run.clear()
     complete = run.status == "completed"
-    untested = complete and plain["test"] and run.result["data"]["test"] and "test" not in run.result["evaluated"]
+    untested = plain["test"] and run.untested
     if complete and not untested:
         from visionlab.reports import run_page
         from visionlab.training import environment

@@ -144,6 +144,14 @@ def test_a_sweep_whose_time_is_over_answers_what_it_has_and_begins_nothing(sweep
     assert len(sweeping.runs) == 3
 
 
+def test_remembered_trials_are_tested_when_all_are_to_be(sweeping):
+    assert sweeping.command("optimizer.lr=1e-3,1e-2") == 0
+    began = {name: result["started"] for name, result in sweeping.runs.items()}
+    assert sweeping.command("optimizer.lr=1e-3,1e-2", "sweep.test=all") == 0
+    assert all("test/acc" in result["metrics"] for result in sweeping.runs.values())
+    assert {name: result["started"] for name, result in sweeping.runs.items()} == began, "none is trained again"
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -157,7 +157,7 @@ def _test(plan: Plan, best: list[Ranked], composer: Composer, executor: Executor
     failed: dict[str, str] = {}
     requests = composer.requests(best[0].values, {})
     for request in requests:
-        if "test" in Run(request.dir).result.get("evaluated", ()):
+        if not Run(request.dir).untested:
             continue
         config = request.config
         config.test, config.force = True, False

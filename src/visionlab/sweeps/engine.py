@@ -168,7 +168,8 @@ class Engine:
         if wanted.request.config.force and wanted.name not in self._cleared:
             return False
         status = run.status
-        if status == "completed" or (status == "pruned" and wanted.trial.takes_pruned):
+        untested = wanted.request.config.test and run.untested
+        if (status == "completed" and not untested) or (status == "pruned" and wanted.trial.takes_pruned):
             return True
         paused = "pause_after" in wanted.trial.job  # not metrics alone: a run that is not completed may have some
         if paused and status != "failed" and self._values(wanted.trial, run) is not None:
