@@ -14,7 +14,7 @@ from typing import Any
 from hydra.types import TaskFunction
 
 from visionlab import runs
-from visionlab.errors import UserError
+from visionlab.errors import ConfigError, UserError
 from visionlab.sweeps.jobs import Ended, Job, ended_with, execute
 from visionlab.sweeps.stopping import Stopped
 
@@ -29,7 +29,7 @@ class Slurm:
         task: The function that a job calls; it must be importable by its name.
         folder: Where submitit keeps its files; on a file system that the nodes share.
         slots: How many jobs are in the queue at most.
-        parameters: What submitit asks SLURM for, as timeout_min, cpus_per_task, mem_gb, slurm_partition.
+        parameters: What submitit asks SLURM for, as time, cpus_per_task, mem, partition.
         poll_seconds: Seconds between two looks at the queue.
 
     Raises:
@@ -46,7 +46,11 @@ class Slurm:
         except (ImportError, RuntimeError) as error:
             remedy = "give the command where sbatch is; pip install 'visionlab[sweep]'"
             raise UserError(f"SLURM cannot be used: {error}", where="hydra/launcher=slurm", remedy=remedy) from error
-        self._executor.update_parameters(**parameters)
+        try:
+            self._executor.update_parameters(**parameters)
+        except (ValueError, TypeError) as error:  # submitit makes a script with them at once
+            what = f"SLURM cannot be asked for this: {str(error).splitlines()[0]}"
+            raise ConfigError(what, where="hydra.launcher", remedy="see conf/hydra/launcher/slurm.yaml") from error
         self.slots, self._poll_seconds = slots, poll_seconds
         self._task = (task.__module__, task.__qualname__)
         self._jobs: dict[str, tuple[Job, Any]] = {}
@@ -61,9 +65,21 @@ class Slurm:
 
             submitted: Any = submitit.SlurmJob(folder=self._executor.folder, job_id=known[name], tasks=[0])
         else:
-            submitted = self._executor.submit(Remote(), pickle.dumps(job), self._task)
+            submitted = self._sbatch(job)
             runs.write_atomically(self._file, json.dumps(known | {name: submitted.job_id}, indent=1))
         self._jobs[name] = (job, submitted)
+
+    def _sbatch(self, job: Job) -> Any:
+        from submitit.core.utils import FailedJobError
+
+        try:
+            return self._executor.submit(Remote(), pickle.dumps(job), self._task)
+        except FailedJobError as error:
+            raise UserError(
+                f"SLURM refuses the job: {str(error).strip()}",
+                where="hydra.launcher",
+                remedy="give what the cluster has and allows; the same sweep then goes on",
+            ) from error
 
     def wait(self) -> list[tuple[Job, Ended]]:
         """Return the jobs that have left the queue at the next look."""
