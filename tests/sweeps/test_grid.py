@@ -1,8 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from visionlab.runs import Run
+from visionlab.sweeps.display import Display
+from visionlab.sweeps.ranking import Ranked
 
 
 def test_every_combination_is_trained_once_and_the_winner_alone_is_tested(sweeping, capsys):
@@ -150,6 +153,23 @@ def test_remembered_trials_are_tested_when_all_are_to_be(sweeping):
     assert sweeping.command("optimizer.lr=1e-3,1e-2", "sweep.test=all") == 0
     assert all("test/acc" in result["metrics"] for result in sweeping.runs.values())
     assert {name: result["started"] for name, result in sweeping.runs.items()} == began, "none is trained again"
+
+
+def test_no_figure_of_the_last_table_is_cut_at_80_columns(capsys, tmp_path):
+    values = {
+        "optimizer.lr": 0.001, "optimizer.weight_decay": 1.234e-5, "data.batch_size": 128, "augment": "cifar_strong",
+        "model": "efficientnet_cifar", "scheduler": "onecycle", "scheduler.warmup_epochs": 2, "trainer.devices": 1,
+    }  # fmt: skip
+    plan = SimpleNamespace(
+        keys=list(values), replicates={}, objectives={"val/acc": "max"}, name="wide", dir=tmp_path, settings={},
+        command_of=lambda values: "",
+    )  # fmt: skip
+    best = Ranked(0, values, (0.9123,), (0.0456,), {"test/acc": 0.9078}, 1234.5, (), None)
+    Display(plan, total=1, slots=1).close([best], [], [])
+    table = capsys.readouterr().out.partition("sweep ")[0]
+    assert all(figure in table for figure in ("0.9123", "0.0456", "0.9078", "1234.5"))
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -198,11 +198,12 @@ class Display:
         keys = list(dict.fromkeys(key for ranked in shown for key in ranked.values))
         for key in keys:
             table.add_column(self._short.get(key, key), justify="right", overflow="fold")
+        alone = len(self.plan.objectives) == 1  # several would leave the settings no room
         for name in self.plan.objectives:
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", overflow="fold", no_wrap=alone)
         tested = sorted({name for ranked in shown for name in ranked.tested if name == "test/acc"})
         for name in [*tested, "s"]:
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", no_wrap=True)
         for place, ranked in enumerate(shown, 1):
             row = [str(place), *(_text(ranked.values[key]) if key in ranked.values else "" for key in keys)]
             for value, deviation in zip(ranked.means, ranked.deviations, strict=True):
