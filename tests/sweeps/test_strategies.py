@@ -483,3 +483,10 @@ def test_a_sampler_goes_on_from_the_largest_seed(sweeping):
     assert sweeping.command(*command, "sweep.n_trials=1") == 0
     assert sweeping.command(*command, "sweep.n_trials=2") == 0
     assert len(sweeping.runs) == 2
+
+
+def test_a_grid_that_is_searched_in_two_commands_leaves_no_combination_out(sweeping):
+    command = ("sweep=optuna", "sweep.sampler=grid", "optimizer.lr=1e-3,1e-2,3e-2", "trainer.max_epochs=1")
+    assert sweeping.command(*command, "sweep.n_trials=1") == 0
+    assert sweeping.command(*command, "sweep.n_trials=3") == 0
+    assert len(sweeping.runs) == 3

@@ -67,7 +67,8 @@ def sampler(settings: Mapping[str, Any], seed: int, grid: Mapping[str, Any]) -> 
                 def after_trial(self, *_: Any) -> None:
                     pass
 
-            return Grid(grid, seed=seed)
+            # A trial of the study is a number in an order that the seed makes, for each command the same.
+            return Grid(grid, seed=settings["seed"])
     return samplers.RandomSampler(seed=seed)
 
 
