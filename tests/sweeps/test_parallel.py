@@ -22,6 +22,9 @@ class Idle:
     def start(self):
         self.pipe = Connection(os.dup(self.pipe.fileno()))
 
+    def is_alive(self):
+        return not self.pipe.closed
+
     def join(self, timeout=None):
         self.pipe.close()
 
@@ -56,3 +59,16 @@ def test_a_worker_gets_as_many_gpus_as_its_runs_have_devices(tmp_path, monkeypat
     launcher.setup(hydra_context=None, task_function=job, config=OmegaConf.create({"trainer": trainer}))
     executor = launcher.executor(tmp_path)
     assert (executor._gpus, executor.slots) == (gpus, slots)
+
+
+def test_a_worker_that_died_without_a_job_is_replaced(tmp_path, monkeypatch):
+    executor = Parallel(job, slots=1, threads=1, gpus=["4", "5"])
+    monkeypatch.setattr(executor._context, "Process", Idle, raising=False)
+    executor.submit(Job(tmp_path / "first", OmegaConf.create()))
+    (dead,) = executor._workers
+    dead.job = None  # it has ended
+    dead.process.join()
+    executor.submit(Job(tmp_path / "second", OmegaConf.create()))
+    (worker,) = executor._workers
+    assert worker.process.environment["CUDA_VISIBLE_DEVICES"] == "4"
+    executor.close()

@@ -51,6 +51,8 @@ class Parallel:
 
     def submit(self, job: Job) -> None:
         """Hand a job to an idle worker, or to a new one."""
+        # What died without a job, for want of memory say, has left nothing but its place.
+        self._workers = [one for one in self._workers if one.job is not None or one.process.is_alive()]
         worker = next((one for one in self._workers if one.job is None), None) or self._hire()
         worker.job = job
         worker.pipe.send_bytes(pickle.dumps(job))
