@@ -195,3 +195,19 @@ def test_a_launcher_that_could_execute_nothing_is_refused(sweeping, capsys, wron
 def test_what_belongs_to_keys_must_name_them(sweeping, capsys, wrong):
     assert sweeping.command("optimizer.lr=1e-3,1e-2", wrong) == 2
     assert "do: give {<key>: <value>, ...}" in capsys.readouterr().err
+
+
+def test_a_trial_that_a_full_disk_interrupted_is_no_failure_and_goes_on(sweeping, capsys, monkeypatch):
+    from visionlab.training.checkpoints import Checkpoints
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "on_train_epoch_end", full)
+        assert sweeping.command("optimizer.lr=1e-2") == 1
+    printed = capsys.readouterr().out
+    assert "No space left" in printed and "failed" not in printed
+    assert sweeping.statuses() == ["interrupted"]
+    assert sweeping.command("optimizer.lr=1e-2") == 0
+    assert sweeping.statuses() == ["completed"]

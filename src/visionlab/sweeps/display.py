@@ -93,7 +93,7 @@ class Display:
         best = f"  best {self._best[0]:.4f}" if self._best else ""
         line = f"{self._done:>4}/{self.total or '?'}  {self.say(trial.values)}  {result}{best}"
         self.console.print(line, highlight=False, soft_wrap=True)
-        if outcome.error and outcome.state == "failed":
+        if outcome.error and outcome.state in ("failed", "interrupted"):
             self.console.print(Text(f"          {outcome.error.splitlines()[0]}", style="red"), soft_wrap=True)
 
     def say(self, values: Mapping[str, Any]) -> str:

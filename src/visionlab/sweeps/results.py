@@ -21,6 +21,8 @@ def state_of(run: Run, ended: Ended | None, entry: Mapping[str, Any]) -> tuple[S
         return "paused", None
     if status == "failed":
         return "failed", result.get("error") or (ended.error if ended else None)
+    if status == "interrupted" and ended is not None:
+        return "interrupted", ended.error  # by a full disk, say: what it has is to be gone on with
     if ended is not None and ended.error is not None:
         return "failed", ended.error  # it failed before it began
     return ("failed", entry.get("error")) if entry.get("status") == "failed" else ("interrupted", result.get("error"))
