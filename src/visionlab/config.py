@@ -229,5 +229,6 @@ def _run_name(*, _root_: DictConfig) -> str:
 
 
 OmegaConf.register_new_resolver("visionlab.run_name", _run_name, replace=True)
+OmegaConf.register_new_resolver("visionlab.hydra_folder", lambda resume: None if resume else ".hydra", replace=True)
 OmegaConf.register_new_resolver("visionlab.choices", _list_choices, replace=True)
 OmegaConf.register_new_resolver("visionlab.explained", _explained, replace=True)

@@ -16,7 +16,8 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
-from visionlab import train
+from visionlab import runs, train
+from visionlab.config import compose, resolved
 from visionlab.errors import CheckpointUnwritable
 from visionlab.runs import Run
 from visionlab.training import fit
@@ -267,3 +268,15 @@ def test_a_signal_that_comes_with_the_result_does_not_take_it_back(tmp_path, mon
         train([*RUN, "trainer.max_epochs=1"], directory=tmp_path / "run")
     assert Run(tmp_path / "run").status == "completed"
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_resuming_leaves_alone_what_hydra_noted_of_the_run_of_the_defaults(quick_run, tmp_path, monkeypatch):
+    defaults = [f"outputs={tmp_path}"]
+    run = Run(tmp_path / runs.name(resolved(compose(defaults))))
+    run.update(status="completed")
+    noted = run.dir / ".hydra" / "overrides.yaml"
+    noted.parent.mkdir()
+    noted.write_text("[seed=0]")
+    monkeypatch.setattr(sys, "argv", ["visionlab.train", f"resume={quick_run.dir}", *defaults])
+    train.main()
+    assert noted.read_text() == "[seed=0]"
