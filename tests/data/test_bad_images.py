@@ -81,6 +81,16 @@ def test_files_with_other_endings_are_counted(make_folder, folder, caplog):
     assert data.store.key == before.store.key  # decoded images stay valid
 
 
+@pytest.mark.parametrize(("bits", "told"), [(12, True), (16, False)])
+def test_images_that_do_not_fill_their_sixteen_bits_are_spoken_of(tmp_path, folder, caplog, bits, told):
+    ramp = np.linspace(0, 2**bits - 1, 144).astype(np.uint16).reshape(12, 12)
+    for place in (tmp_path / "cells" / kind / f"{number}.png" for kind in "ab" for number in range(40)):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.roll(ramp, int(place.stem), axis=0)).save(place)
+    folder(tmp_path / "cells")
+    assert ("nearly black: no pixel of the 40 looked at is above 15 of 255" in caplog.text) == told
+
+
 def test_bad_files_are_named_again_from_the_cache_and_forgiven_when_they_are_repaired(make_folder, folder):
     root = make_folder()
     (root / "class0/late.png").symlink_to(root / "class9.png")

@@ -14,6 +14,8 @@ from visionlab.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 NAMED = 100  # bad files that an error names; a person reads no more
+SAMPLED = 64  # images that are looked at for their brightness
+DARK = 63  # of 255; what 14 bits reach in a file of 16
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,21 @@ def check(index: Index, store: Store, policy: Literal["error", "skip"], filters:
         log.warning("%d folders have no images and make no class: %s", len(index.empty), ", ".join(index.empty[:10]))
     if index.others:
         log.warning("%s", left_out(index.others))
+    _warn_of_darkness(store, rows)
     return Fit(rows, identical(store.digests, rows), len(store.errors), removed)
+
+
+def _warn_of_darkness(store: Store, rows: IntArray) -> None:
+    """Say where images are all but black: networks do not fail on them, they only learn little."""
+    sample = rows[:: -(-len(rows) // SAMPLED)].tolist()
+    brightest = max(int(store.pixels[row].max()) for row in sample)
+    if brightest <= DARK:
+        log.warning(
+            "the images are nearly black: no pixel of the %d looked at is above %d of 255. Are they of 10 to 14 bits "
+            "in files of 16? Then write them anew with values up to 65,535.",
+            len(sample),
+            brightest,
+        )
 
 
 def identical(digests: ByteArray, rows: IntArray) -> IntArray:
