@@ -168,11 +168,10 @@ def test_ranks_that_torchrun_started_continue_a_run_together(tmp_path, witness):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_of_two_devices_can_be_stopped(under_way, number):
     process, run = under_way
-    began = time.monotonic()
     process.send_signal(number)
     error = process.communicate(timeout=100)[1]
     assert process.returncode == 128 + number, error
-    assert time.monotonic() - began < 25, "torchrun had to kill them"
+    assert "Unable to shutdown process" not in error, "torchrun had to kill them, half a minute later"
     assert run.status == "interrupted"
 
 
