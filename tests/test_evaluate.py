@@ -10,7 +10,7 @@ from PIL import Image
 
 import visionlab
 from quick import QUICK
-from visionlab.errors import ConfigError, DataError, RunError
+from visionlab.errors import CheckpointError, ConfigError, DataError, RunError
 from visionlab.training import build
 
 
@@ -93,6 +93,17 @@ def test_a_fine_tuned_run_needs_its_first_weights_no_more(quick_run, tmp_path):
     found = visionlab.evaluate(run, "val")
     assert found.metrics["acc"] == pytest.approx(run.result["metrics"]["val/acc"])
     assert "test/acc" in visionlab.train([*asked, "test=true"]).result["metrics"]
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {"network.fc.weight": torch.ones(2)}}, {"epoch": 3}, [3]])
+def test_a_checkpoint_of_another_network_is_an_error(quick_run, tmp_path, content):
+    """As after a change of the network's code."""
+    run = shutil.copytree(quick_run.dir, tmp_path / "run")
+    torch.save(content, run / "checkpoints" / "best.ckpt")
+    for use in (visionlab.load, visionlab.evaluate):
+        with pytest.raises(CheckpointError, match="does not fit the run's network") as error:
+            use(run)
+        assert len(str(error.value)) < 700
 
 
 def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):

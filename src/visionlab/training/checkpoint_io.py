@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -82,9 +83,21 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def load_network(network: nn.Module, path: Path) -> None:
-    """Give a network the weights that a checkpoint of a classifier around it holds."""
-    state = load(path)["state_dict"]
-    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+    """Give a network the weights that a checkpoint of a classifier around it holds.
+
+    Raises:
+        CheckpointError: The file cannot be read, or its weights are those of another network.
+    """
+    content = load(path)
+    try:
+        state = content["state_dict"]
+        network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the checkpoint does not fit the run's network: {shorten(str(error), 300)}",
+            where=str(path),
+            remedy="put the network's code back as it was when the run was trained, or train again with force=true",
+        ) from error
 
 
 def newest_whole(folder: Path, name: str = "last.ckpt") -> tuple[Path | None, list[Path]]:
