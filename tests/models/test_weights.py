@@ -203,10 +203,26 @@ def test_code_in_a_file_is_not_run(build, tmp_path):
     assert not (tmp_path / "hit").exists()
 
 
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not weights"])
-def test_what_is_no_file_of_weights_is_an_error(build, tmp_path, content):
-    (tmp_path / "weights.pt").write_bytes(content)
+def test_what_is_no_file_of_weights_is_an_error(build, tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match="cannot be read"):
+        load(build("resnet20"), str(tmp_path / name), "resnet20")
+
+
+def test_half_a_download_is_an_error(build, tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    save_file(build("resnet20").state_dict(), tmp_path / "weights.safetensors")
+    whole = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load(build("resnet20"), str(tmp_path / "weights.safetensors"), "resnet20")
+
+
+def test_tensors_without_names_are_no_weights(build, tmp_path):
+    torch.save({0: torch.ones(2)}, tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match="no state dict"):
         load(build("resnet20"), str(tmp_path / "weights.pt"), "resnet20")
 
 

@@ -237,7 +237,7 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise WeightsError(
             "safetensors is not installed.", where=str(file), remedy="pip install 'visionlab[export]'."
         ) from error
-    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # torch and safetensors raise a dozen kinds on half a download
         raise WeightsError(
             f"The file cannot be read as weights: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             where=str(file),
@@ -246,7 +246,9 @@ def _read(file: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise WeightsError(
             "The file holds no state dict.", where=str(file), remedy="Save network.state_dict(), not the network."
         )
