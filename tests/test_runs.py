@@ -169,6 +169,17 @@ def test_a_result_that_was_half_written_is_no_answer(tmp_path):
         Run.open(tmp_path)
 
 
+@pytest.mark.parametrize("content", [None, "", "model: [", "[1]"])
+def test_a_run_without_its_config_says_so(quick_run, tmp_path, content):
+    """As a copy of some of its files."""
+    (tmp_path / "result.json").write_text(json.dumps(quick_run.result))
+    if content is not None:
+        (tmp_path / "config.yaml").write_text(content)
+    for use in (visionlab.load, visionlab.evaluate, lambda run: visionlab.train([f"resume={run}"])):
+        with pytest.raises(RunError, match=r"config cannot be read(.|\n)*config\.yaml(.|\n)*whole directory"):
+            use(tmp_path)
+
+
 def _hold(directory, seconds, acquired):
     with Run(directory).lock():
         acquired.set()

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from filelock import FileLock, Timeout
 
@@ -201,11 +201,22 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config of the run as plain containers."""
-        from omegaconf import OmegaConf
+        """The resolved config of the run as plain containers.
 
-        content: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(self.dir / "config.yaml"))  # type: ignore[assignment]
-        return content
+        Raises:
+            RunError: It is missing or damaged.
+        """
+        from omegaconf import OmegaConf
+        from yaml import YAMLError
+
+        file = self.dir / "config.yaml"
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(file))
+        except (OSError, ValueError, YAMLError) as error:
+            raise _no_config(file, getattr(error, "strerror", None) or "it is no YAML") from error
+        if not content or not isinstance(content, dict):
+            raise _no_config(file, "it is empty")
+        return cast(dict[str, Any], content)
 
     @property
     def metrics(self) -> list[dict[str, float | None]]:
@@ -291,6 +302,11 @@ class Run:
             return (self.dir / ".lock-holder").read_text()
         except OSError:
             return "another process"
+
+
+def _no_config(file: Path, why: str) -> RunError:
+    remedy = "copy the whole directory of the run, or train again with force=true"
+    return RunError(f"the run's config cannot be read: {why}", where=str(file), remedy=remedy)
 
 
 def _let_go_of_logs(directory: Path) -> None:

@@ -129,8 +129,7 @@ def _resume(directory: Path) -> Run:
     from visionlab.training import ranks
 
     run = Run.open(directory)
-    config, overrides = OmegaConf.load(run.dir / "config.yaml"), run.result.get("overrides", [])
-    assert isinstance(config, DictConfig)
+    config, overrides = OmegaConf.create(run.config), run.result.get("overrides", [])
     config.resume, config.force = None, False
     if ranks.rank():
         return ranks.follow(run, config, overrides)

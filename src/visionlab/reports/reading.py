@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visionlab.errors import RunError
 from visionlab.runs import Run
 
 RANDOM_SAMPLES = 24  # samples.npz begins with so many images drawn at random; the rest are confident mistakes
@@ -63,10 +64,10 @@ class Reading:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config, empty if there is none."""
+        """The resolved config, empty if there is none that can be read."""
         try:
             return self.run.config
-        except OSError:
+        except RunError:
             return {}
 
     @cached_property
