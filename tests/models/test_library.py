@@ -61,3 +61,10 @@ def test_network_of_one_size_names_it(build):
         network(torch.empty(2, 3, 96, 96, device="meta"))
     with pytest.raises(ConfigError, match="60 px"):
         build("torchvision", "model.name=maxvit_t", image_size=60, device="meta")
+
+
+def test_timms_networks_say_that_images_are_too_small_for_them(build):
+    pytest.importorskip("timm")
+    with pytest.raises(ConfigError, match=r"convnext_atto cannot .* 16x16 px(.|\n)*Use 224 px"):
+        build("timm", "model.name=convnext_atto", image_size=16)
+    assert all(module.training for module in build("timm", "model.name=convnext_atto", image_size=32).modules())

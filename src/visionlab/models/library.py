@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from visionlab.errors import ConfigError
@@ -108,16 +109,21 @@ class TimmNetwork(LibraryNetwork):
         if not timm.is_model(name):
             raise unknown(name, timm.list_models(), "timm")
         size = height_width(image_size)
-        fixed = bool(timm.models.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size)
+        config = timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+        fixed = bool(config.fixed_input_size)
         self.options = {"img_size": size} if fixed else {}
         self.name = name
         try:
             model = timm.create_model(name, pretrained=False, num_classes=num_classes, **self.options)
+            with torch.no_grad():
+                model.eval()(torch.zeros(1, 3, *size))  # timm does not say what the smallest image is
         except (AssertionError, ValueError, RuntimeError, TypeError) as error:
             raise ConfigError(
-                f"{name} cannot be built for images of {size[0]}x{size[1]} px: {error}", where="data.image_size"
+                f"{name} cannot be built for images of {size[0]}x{size[1]} px: {error}",
+                where="data.image_size",
+                remedy=f"Use {config.input_size[1]} px, which it was made for, or try other sizes.",
             ) from error
-        super().__init__(model, min_size=max(size) if fixed else 1, exact=size if fixed else None)
+        super().__init__(model.train(), min_size=max(size) if fixed else 1, exact=size if fixed else None)
 
 
 def import_timm() -> ModuleType:
