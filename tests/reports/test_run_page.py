@@ -156,6 +156,16 @@ def test_without_a_test_split_the_page_says_so(tmp_path):
     assert page.tables["classification-report"][-1][-1] == "60"
 
 
+@pytest.mark.parametrize("name", ["predictions.csv", "samples.npz", "config.yaml"])
+def test_a_file_that_is_cut_off_is_left_out(run_dir, name):
+    """As where a copy of the run was interrupted."""
+    whole = (run_dir / name).read_bytes()
+    (run_dir / name).write_bytes(b"- [" if name == "config.yaml" else whole[: len(whole) // 2])
+    page = read(written(run_dir))
+    assert page.tiles["Test accuracy"][0] == written_percent(result_of(run_dir)["metrics"]["test/acc"])
+    assert ("Expected calibration error" in page.tiles) == (name != "predictions.csv")
+
+
 def test_a_nan_loss_interrupts_the_line_and_is_told(tmp_path):
     directory = make_run(tmp_path / "run", nan=True)
     page = read(run_page.write(directory))

@@ -8,6 +8,7 @@ from itertools import compress
 from pathlib import Path
 from sys import intern
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +87,9 @@ class Reading:
         try:
             with (self.dir / "predictions.csv").open(newline="", encoding="utf-8") as file:
                 head, *rows = csv.reader(file)
-        except (OSError, ValueError):
+            table = dict(zip(head, zip(*rows, strict=True), strict=True)) if rows else {}
+        except (OSError, ValueError):  # also of a line that is cut off
             return {}
-        table = dict(zip(head, zip(*rows, strict=True), strict=True)) if rows else {}
         found = {}
         for split in dict.fromkeys(table.get("split", ())):
             of_split = [name == split for name in table["split"]]
@@ -169,12 +170,14 @@ class Reading:
         try:
             with np.load(self.dir / "samples.npz") as file:
                 return file["images"], [int(row) for row in file["rows"]]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, BadZipFile):
             return np.zeros((0, 1, 1, 3), np.uint8), []
 
     @property
     def sample_groups(self) -> tuple[list[int], list[int]]:
         """The places in `samples` of those drawn at random, and of the most confident mistakes."""
+        if self.split is None:
+            return [], []
         rows = self.samples[1]
         first = min(RANDOM_SAMPLES, sum(line["split"] == self.split for line in self.lines))
         usable = [i for i, row in enumerate(rows) if 0 <= row < len(self.lines)]
