@@ -35,6 +35,15 @@ def test_101_classes_have_all_their_names(many=101):
     assert not axes.texts
 
 
+def test_of_1000_classes_those_are_named_that_there_is_room_for(many=1000):
+    drawn = figures.confusion_matrix(np.eye(many, dtype=np.int64), [f"class {i}" for i in range(many)])
+    axes = drawn.axes[0]
+    room = 72 * drawn.get_figheight() * axes.get_position().height  # points
+    labels = axes.get_yticklabels()
+    assert room / 2 < len(labels) * labels[0].get_fontsize() <= room
+    assert [label.get_text() for label in labels] == [f"class {place}" for place in axes.get_yticks()]
+
+
 def test_bars_have_the_length_of_their_values():
     axes = figures.class_bars(["a", "b"], [0.25, 1.0], mean=0.3).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.25, 1.0]

@@ -81,7 +81,7 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, normali
 
     Args:
         counts: int64 `[K, K]`, a row a true class, a column a predicted class.
-        names: `[K]`.
+        names: `[K]`; of more than there is room for, every other, every third and so on is written.
         normalise: Show each row's shares (in per cent) rather than counts.
     """
     k = len(names)
@@ -93,8 +93,11 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, normali
     axes.imshow(np.sqrt(values), cmap=_HEAT, vmin=0, interpolation="nearest")
     text = 9 if k <= 15 else 7.5 if k <= 40 else 5
     short = [name if len(name) <= 20 else name[:19] + "…" for name in names]
-    axes.set_xticks(range(k), short, rotation=90, fontsize=text, parse_math=False)
-    axes.set_yticks(range(k), short, fontsize=text, parse_math=False)
+    longest = min(20, max(len(name) for name in names))
+    edge = (longest * text * 0.62 / 72 + 0.45) / size
+    named = slice(None, None, math.ceil(k * text / 72 / (size * (0.98 - edge))))  # a line of text each, or they blacken
+    axes.set_xticks(range(k)[named], short[named], rotation=90, fontsize=text, parse_math=False)
+    axes.set_yticks(range(k)[named], short[named], fontsize=text, parse_math=False)
     axes.tick_params(length=0)
     axes.spines[:].set_color("#dfe3e9")
     axes.set_xlabel("predicted class")
@@ -111,8 +114,6 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, normali
                 fontsize=8,
                 color="white" if dark[r, c] else "#171a21",
             )
-    longest = min(20, max(len(name) for name in names))
-    edge = (longest * text * 0.62 / 72 + 0.45) / size
     drawing.subplots_adjust(left=edge, bottom=edge, right=0.98, top=0.98)
     return drawing
 
