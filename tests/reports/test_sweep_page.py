@@ -1,5 +1,6 @@
 import itertools
 import json
+import math
 import re
 
 import pytest
@@ -128,6 +129,23 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     single = [cells[1:4] for cells in page.tables["repetitions"][1:]]
     assert [cells[:2] for cells in single] == [["0.1", "0"], ["0.1", "1"], ["0.01", "0"], ["0.01", "1"]]
     assert [cells[2] for cells in single[2:]] == [f"{100 * value:.2f} %" for value in values]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_repetition_that_went_beyond_all_numbers_is_no_result(tmp_path, loss, status):
+    runs = []
+    for seed, value in enumerate((0.5, loss)):
+        made = make_run(tmp_path / f"run-{seed}", test=0, seed=seed, result={"metrics": {"val/loss": value}})
+        overrides = {"optimizer.lr": 9, "seed": seed}
+        runs.append({"dir": f"../../{made.name}", "trial": 0, "overrides": overrides, "status": status, "value": value})
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    content = {"name": "s", "objectives": {"val/loss": "min"}, "swept": ["optimizer.lr"], "replicates": ["seed"]}
+    (folder / "sweep.json").write_text(json.dumps({**content, "runs": runs}))
+    page = read(sweep_page.write(folder))
+    assert "Best val/loss" not in page.tiles
+    assert [cells[-1] for cells in page.tables["repetitions"][1:]] == ["completed", status]
 
 
 def test_the_test_split_is_shown_for_the_winner_only(tmp_path):

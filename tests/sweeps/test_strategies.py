@@ -1,4 +1,5 @@
 import json
+import math
 import shlex
 import shutil
 from pathlib import Path
@@ -241,6 +242,17 @@ def test_halving_says_that_a_trial_showed_nothing_to_compare(sweeping, capsys):
     arguments = ("sweep=architectures", "model=choice(simple_cnn)", "optimizer.lr=1e-3,3e-2", "sweep.reduction=2")
     assert sweeping.command(*arguments, "+trainer.check_val_every_n_epoch=2") == 1
     assert "there is no number for val/acc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("loss", "status"), [(math.inf, "failed"), (math.nan, "failed"), (0.5, "completed")])
+def test_a_run_whose_figure_is_beyond_all_numbers_is_a_failed_one(tmp_path, loss, status):
+    Run(tmp_path / "run").update(status="completed", metrics={"val/loss": loss})
+    noted = {}
+    engine = Engine.__new__(Engine)
+    engine._open, engine.plan = [], SimpleNamespace(objectives={"val/loss": "min"})
+    engine.record = SimpleNamespace(entries={}, note=lambda _, **facts: noted.update(facts))
+    engine._settle(SimpleNamespace(request=SimpleNamespace(dir=tmp_path / "run"), name="run", trial=Trial(0, {})))
+    assert noted["status"] == status
 
 
 def test_halving_leaves_a_run_alone_that_another_process_trains(tmp_path):

@@ -54,7 +54,7 @@ class Trial:
     @property
     def deviation(self) -> float:
         """The standard deviation of the objective over its runs, NaN for a single run."""
-        return stdev(self.values) if self.status == "completed" and len(self.values) > 1 else math.nan
+        return stdev(self.values) if math.isfinite(self.value) and len(self.values) > 1 else math.nan
 
     @property
     def seconds(self) -> float | None:
@@ -131,7 +131,7 @@ class Sweep:
 
     def _outcome(self, row: dict[str, Any], entry: "Entry") -> tuple[str, str]:
         """Return how a run stands in this sweep, and why it failed: without the figures that are sought, it did."""
-        lacking = any(math.isnan(figure(entry, name)) for name in self.objectives)
+        lacking = not all(math.isfinite(figure(entry, name)) for name in self.objectives)
         if row.get("status") == "failed" and entry.status == "completed" and lacking:
             return "failed", str(row.get("error") or "")
         return entry.status, entry.error

@@ -202,7 +202,7 @@ class Engine:
         values = self._values(wanted.trial, Run(directory))
         if state != "failed" and "pause_after" in wanted.trial.job and values is not None:
             state = "paused"  # an earlier command may have dropped it, which had less to spend
-        if state in ("completed", "paused") and (values is None or any(math.isnan(value) for value in values)):
+        if state in ("completed", "paused") and (values is None or not all(map(math.isfinite, values))):
             state, error = "failed", f"there is no number for {' and '.join(self.plan.objectives)}"
         facts = {"status": state, "error": error, "value": values[0] if values else None}
         self.record.run(directory, **facts) if ended else self.record.note(directory, **facts)
