@@ -111,6 +111,9 @@ def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
         visionlab.evaluate(tmp_path)
     with pytest.raises(ConfigError):
         visionlab.evaluate(quick_run, data={"rot": "x"})
+    for wrong in ({"split": "tset"}, {"batch_size": -1}):
+        with pytest.raises(ConfigError, match="is not possible"):
+            visionlab.evaluate(quick_run, **wrong)
     from PIL import Image
 
     for split in ("train", "test"):

@@ -51,7 +51,10 @@ def evaluate(
     Raises:
         RunError: No run lies there.
         DataError: The data have other classes than the run, or lack the split.
+        ConfigError: There is no such split, or another argument is not possible.
     """
+    for error in violations({"split": split, "tta": tta, "batch_size": batch_size, "accelerator": accelerator}, RULES):
+        raise error
     from visionlab.prediction.mirrored import Mirrored
     from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
 
@@ -109,8 +112,6 @@ def job(config: DictConfig) -> None:
     from rich.table import Table
 
     asked = resolved(config)
-    for error in violations(asked, RULES):
-        raise error
     run = Run.open(asked.pop("run"))
     found = evaluate(run, **asked)
     mirrored = " with their mirror images" if asked["tta"] else ""
