@@ -222,6 +222,13 @@ def test_the_terminal_shows_the_top_five_in_80_columns(quick_run, door, tmp_path
     assert len([line for line in text.splitlines() if "%" in line]) == 5
 
 
+def test_the_end_of_a_wide_name_is_shown(quick_run, door, tmp_path):
+    for number in range(6):
+        photo(number, 0).save(tmp_path / f"{'写真' * 14}-{number}.png")
+    code, text = door(f"run={quick_run.dir}", "source=.")
+    assert code == 0 and all(f"写真-{number}.png " in text for number in range(6))
+
+
 def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
     from visionlab.data.transform import Transform
 

@@ -27,7 +27,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "accelerator": Text(or_null=True),
 }
 IN_FULL, SHOWN = 4, 20  # so many images with all their classes, so many with a line each; the rest is counted
-NAME = 30  # characters of an image's name
+NAME = 30  # columns of an image's name
 
 
 def predict(
@@ -139,8 +139,14 @@ def _show(console: "Console", first: Sequence[Mapping[str, Any]], counts: Counte
 
 
 def _end_of(path: str, width: int) -> str:
-    """Shorten a path from its front: the end tells images apart."""
-    return path if len(path) <= width else f"…{path[1 - width :]}"
+    """Shorten a path from its front, as the end tells images apart; a Chinese character takes two columns."""
+    from rich.cells import cell_len
+
+    if cell_len(path) <= width:
+        return path
+    while cell_len(path) >= width:
+        path = path[1:]
+    return f"…{path}"
 
 
 def _percent(each: Mapping[str, Any]) -> str:
