@@ -149,6 +149,12 @@ def test_every_figure_lies_there_as_png_and_svg(run_dir):
             assert len(set(image.convert("L").getdata())) > 10, f"{path.name} is empty"
 
 
+def test_letters_that_no_font_has_are_no_warning(tmp_path, recwarn):
+    directory = make_run(tmp_path / "run", classes=["\ue123\ue124", "cat"])
+    run_page.write(directory)
+    assert not [str(each.message) for each in recwarn if "Glyph" in str(each.message)]
+
+
 def test_without_a_test_split_the_page_says_so(tmp_path):
     page = read(written(make_run(tmp_path / "run", test=0)))
     assert "Test accuracy" not in page.tiles

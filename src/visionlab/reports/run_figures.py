@@ -1,6 +1,7 @@
 """The PNG files under figures/ of a run."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,12 @@ from visionlab.reports.svg import decades
 def draw(run: Reading, folder: Path) -> None:
     """Draw each figure that the run has the numbers for."""
     folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a line for each letter that no font has; the page has them all
+        _draw(run, folder)
+
+
+def _draw(run: Reading, folder: Path) -> None:
     rows, best = run.metrics, run.result.get("best_epoch")
     epochs = [row["epoch"] + 1 for row in rows]  # people count from 1
 
