@@ -110,6 +110,7 @@ def nothing_left(tmp_path):
         (["callbacks.early_stopping.min_delta=x"], "a number at least 0"),
         (["data=folder", "data.root=Äpfel"], "quote a value"),
         (["data=folder"], "data.root must be given"),
+        (["data=folder", "data.root=null"], "give text"),
         (["data=folder", "data.root=nowhere"], "nowhere"),
         (["data=cifar10", "data.root=nowhere"], "data.download=true"),
         (["model.weights=nowhere.pt"], "nowhere.pt"),

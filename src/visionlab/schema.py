@@ -156,7 +156,7 @@ RULES: dict[str, Rule] = {
     "force": YES_NO,
     "outputs": Text(),
     "resume": Text(or_null=True),
-    "data.root": Text(or_null=True),
+    "data.root": Text(),
     "data.batch_size": COUNT,
     "data.val_fraction": FRACTION,
     "data.test_fraction": FRACTION,
