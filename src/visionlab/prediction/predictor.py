@@ -14,7 +14,6 @@ from visionlab.training import devices
 
 TOP = 5
 MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-WHOLE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
 
 class Predictor:
@@ -36,10 +35,9 @@ class Predictor:
         # The CPU has no half precision worth the name, and what was trained in it can be computed in single.
         halved = self.device.type == "cpu" and trainer["precision"].startswith("16")
         self.precision: str = "32-true" if halved else trainer["precision"]
-        self.dtype = WHOLE.get(self.precision, torch.float32)
         self.format = torch.channels_last if model.get("channels_last") else torch.contiguous_format
         self.loaded = load(run, device=self.device)
-        self.loaded.network.to(dtype=self.dtype, memory_format=self.format)  # type: ignore[call-overload]
+        self.loaded.network.to(memory_format=self.format)
         self.network = Mirrored(self.loaded.network) if tta else self.loaded.network
 
     @torch.inference_mode()
@@ -72,7 +70,7 @@ class Predictor:
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         images: Tensor = self.loaded.preprocess(pixels.to(self.device))
-        return images.to(self.dtype).contiguous(memory_format=self.format)
+        return images.contiguous(memory_format=self.format)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         if self.precision in MIXED:

@@ -56,7 +56,7 @@ def _where(run: Run, console: Console) -> None:
     lines = Table.grid(padding=(0, 2))
     lines.add_row(
         "time",
-        f"{seconds['fit']:.1f} s for {epochs} epochs, {seconds['total']:.1f} s in all; "
+        f"{seconds['fit']:.1f} s for {epochs} epoch{'s' * (epochs != 1)}, {seconds['total']:.1f} s in all; "
         f"best epoch {result['best_epoch'] + 1}",
     )
     lines.add_row("run", _path(run.dir))
