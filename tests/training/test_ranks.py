@@ -171,7 +171,8 @@ def test_a_run_of_two_devices_can_be_stopped(under_way, number):
     process.send_signal(number)
     error = process.communicate(timeout=100)[1]
     assert process.returncode == 128 + number, error
-    assert "Unable to shutdown process" not in error, "torchrun had to kill them, half a minute later"
+    # The two ranks and who started them; one that torchrun had to kill, or that trained to its end, says nothing.
+    assert error.count("the same command continues it") == 3, error
     assert run.status == "interrupted"
 
 
