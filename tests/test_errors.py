@@ -61,6 +61,8 @@ def nothing_left(tmp_path):
         (["data=zzz"], "tiny_imagenet10"),
         (["scheduler=zzz"], "plateau"),
         (["optimizer.lr=[1"], "cannot be read"),
+        (["optimizer.lr=1e-3,1e-2"], "to sweep over them add -m"),
+        (["sweep.replicates.seed=[0,1]"], "'sweep.replicates={seed: ...}'"),
         (["optimizer.lr=abc"], "a number above 0"),
         (["logger=null"], "give one of the group's choices"),
         (["~scheduler"], "there is no scheduler"),
@@ -125,6 +127,12 @@ def test_a_mistake_is_said_in_a_few_lines(door, tmp_path, overrides, says):
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) <= 8
     nothing_left(tmp_path)
+
+
+def test_the_choices_of_a_group_are_listed_once(door):
+    for choice in ("zzz", "adan"):
+        _, error = door(f"optimizer={choice}")
+        assert error.count("rmsprop") == 1
 
 
 def test_an_accelerator_that_is_not_there(door, tmp_path):

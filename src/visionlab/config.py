@@ -143,11 +143,10 @@ def explain(error: BaseException) -> UserError:
         group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
         options = [option for option in (error.options or ()) if not option.startswith("_")]
         if group:
-            return ConfigError(
-                f"there is no {group} named '{choice}'",
-                where=f"{group}={choice}",
-                remedy=nearest(choice, options) + (f"\n      known: {', '.join(options)}" if options else ""),
-            )
+            remedy = nearest(choice, options)
+            if remedy.startswith("did"):
+                remedy += f"\n      known: {', '.join(options)}"
+            return ConfigError(f"there is no {group} named '{choice}'", where=f"{group}={choice}", remedy=remedy)
         return ConfigError(str(error).splitlines()[0], remedy="see --help for the groups and their choices")
     if isinstance(error, OverrideParseException):
         return ConfigError(
@@ -162,6 +161,9 @@ def explain(error: BaseException) -> UserError:
             prefix = parent._get_full_key("") or ""
             full = f"{prefix}.{cause.key}".lstrip(".")
             known = [str(key) for key in parent if not str(key).startswith("_")]
+            if not known:
+                remedy = f"'{prefix}' has no keys yet; give it as a whole: '{prefix}={{{cause.key}: ...}}'"
+                return ConfigError(f"there is no key '{full}'", where=full, remedy=remedy)
             return ConfigError(
                 f"there is no key '{full}'",
                 where=full,
@@ -169,6 +171,10 @@ def explain(error: BaseException) -> UserError:
             )
         return ConfigError(str(cause).splitlines()[0], where=str(cause.full_key or ""))
     text = str(error).splitlines()
+    if match := re.match("Ambiguous value for argument '(.+)'$", text[0] if text else ""):
+        key, _, value = match[1].partition("=")
+        remedy = f"to sweep over them add -m; a list is written '{key}=[{value}]', a text '{key}=\"{value}\"'"
+        return ConfigError(f"{key} is given several values, which only a sweep takes", where=key, remedy=remedy)
     match = re.match(r"Could not override '([^']+)'\. No match in the defaults list", text[0]) if text else None
     if match:
         groups = [path.name for path in conf_root().iterdir() if path.is_dir() and not path.name.startswith("_")]
