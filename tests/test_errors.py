@@ -87,6 +87,7 @@ def nothing_left(tmp_path):
         ),
         (["optimizer.lr=-1"], "a number above 0"),
         (["+optimizer.wd=3"], "has no argument 'wd'"),
+        (["augment=flip_crop", "augment.steps.crop.padding=0"], "is 0\n  in: augment\n  do: give 1 pixel"),
         (["data.batch_size=0"], "at least 1"),
         (["data.batch_size=2.5"], "an integer"),
         (["data.val_fraction=1.5"], "below 1"),

@@ -49,7 +49,10 @@ class Augmentation:
         for label, step in (steps or {}).items():
             if not isinstance(step, Step) and not hasattr(step, "forward_parameters"):
                 what = f"'{label}' is {step!r}, which is no augmentation"
-                remedy = "give a _target_ in visionlab.data.geometric, .color or .policy, or one in kornia.augmentation"
+                remedy = (
+                    "give a _target_ in visionlab.data.geometric, .color or .policy, one in kornia.augmentation, or a "
+                    "subclass of visionlab.data.step.Step"
+                )
                 raise ConfigError(what, where=f"augment.steps.{label}", remedy=remedy)
             self.steps[label] = step if isinstance(step, Step) else Library(step)
         for taken, on in (("erasing", erasing), ("mix", mixup or cutmix)):  # whose numbers are drawn by these names

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -13,7 +14,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab.data.module import ImageDataModule
-from visionlab.errors import ConfigError
+from visionlab.errors import ConfigError, UserError
 from visionlab.models import freezing, weights
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
@@ -54,10 +55,15 @@ def data_module(config: DictConfig) -> ImageDataModule:
 
     Raises:
         DataError: The data are missing or unfit.
-        ConfigError: The trainer's limits leave nothing of them.
+        ConfigError: The trainer's limits leave nothing of them, or a step of augmentation is not possible.
     """
     keep_freed_memory()
-    augment = instantiate(config.augment, _convert_="all")
+    try:
+        augment = instantiate(config.augment, _convert_="all")
+    except InstantiationException as error:  # Hydra's wrapping, whose text is the repr of our error
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
     expects = weights.expected(config.model.weights, config.model.name, config.model.network._target_)
     data: ImageDataModule = instantiate(
         config.data, _partial_=True, _convert_="all"
