@@ -15,6 +15,7 @@ from visionlab.config import compose
 from visionlab.data import duplicates
 from visionlab.data.survey import Survey, deviations, measure_shapes
 from visionlab.errors import DataError
+from visionlab.reports import exploration
 from visionlab.reports.exploration import findings
 from visionlab.training.build import data_module
 
@@ -84,6 +85,14 @@ def test_unreadable_files(found):
     reasons = {row["image"]: row["reason"] for row in rows(found, "unreadable")}
     assert set(reasons) == {"tomato/<b>empty.jpg", "tomato/cut.png"}
     assert reasons["tomato/<b>empty.jpg"] == "empty file"
+
+
+def test_what_the_command_says_already_is_not_suggested_again(found):
+    command = "python -m visionlab.train data=folder"
+    for given, warned in (([], True), (["data.on_bad_image=skip"], False)):
+        page = exploration.build(found.survey, ["data=folder", *given]).render()
+        assert page[page.index(command) :].partition("<")[0].count("data.on_bad_image=skip") == 1
+        assert ("Training stops" in page) == warned
 
 
 def test_files_with_other_endings(found):

@@ -1,19 +1,23 @@
 """predict names every image as evaluate does, whatever the file, and says what it could not read."""
 
 import csv
+import io
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 import visionlab
 from quick import QUICK
 from visionlab.errors import ConfigError, DataError
+from visionlab.predict import _show
 from visionlab.prediction import sources
 
 
@@ -220,6 +224,15 @@ def test_the_terminal_shows_the_top_five_in_80_columns(quick_run, door, tmp_path
     assert "name-for-an-image-07.png" in text
     code, text = door(f"run={quick_run.dir}", "source=a-rather-long-name-for-an-image-00.png")
     assert len([line for line in text.splitlines() if "%" in line]) == 5
+
+
+def test_the_bar_of_a_certain_class_is_whole_in_80_columns():
+    console = Console(width=80, file=io.StringIO())
+    record = {"image": "a.png", "top": [{"class": "sky", "confidence": 1.0}]}
+    _show(console, [record], Counter(sky=1), 1)
+    text = console.file.getvalue()
+    assert "▇" in text and "…" not in text
+    assert "1 file could not be read and was skipped." in text
 
 
 def test_the_end_of_a_wide_name_is_shown(quick_run, door, tmp_path):

@@ -135,7 +135,8 @@ def _show(console: "Console", first: Sequence[Mapping[str, Any]], counts: Counte
         rest = f" and {len(counts) - 8} other classes" if len(counts) > 8 else ""
         console.print(f"{images:,} images, named {most}{rest}", markup=False)
     if skipped:
-        console.print(f"{skipped:,} {'file' if skipped == 1 else 'files'} could not be read and were skipped.")
+        what = "file could not be read and was" if skipped == 1 else "files could not be read and were"
+        console.print(f"{skipped:,} {what} skipped.")
 
 
 def _end_of(path: str, width: int) -> str:
@@ -154,7 +155,7 @@ def _percent(each: Mapping[str, Any]) -> str:
 
 
 def _bar(each: Mapping[str, Any]) -> str:
-    return "▇" * round(20 * float(each["confidence"]))
+    return "▇" * round(16 * float(each["confidence"]))
 
 
 def main() -> None:

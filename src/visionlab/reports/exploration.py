@@ -36,6 +36,7 @@ from visionlab.reports.svg import Axis
 SPLITS = {"train": "Train", "val": "Validation", "test": "Test"}
 SHOWN = 48  # odd images, and groups of near duplicates, that the page shows; the CSV files have all
 VERSIONS = 8  # of each augmented image
+SKIP = "data.on_bad_image=skip"
 MANY = 120  # classes; a chart of more bars is a curve instead
 
 
@@ -88,7 +89,7 @@ def build(survey: Survey, given: Sequence[str]) -> Page:
     page.section("Summary", tiles(_headline(survey)), *_advice(survey, given))
     page.section("Classes", *_classes(survey))
     page.section("Shapes", *_shapes(survey))
-    page.section("Unreadable files", *_unreadable(survey))
+    page.section("Unreadable files", *_unreadable(survey, given))
     page.section("Duplicates", *_duplicates(survey))
     page.section("Colours", *_colours(survey))
     page.section("Samples", *_samples(survey))
@@ -131,7 +132,7 @@ def _advice(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
         (setting, f"leaves out {_some(count, 'image')} of unusual shape") for setting, count in survey.shapes.overrides
     ]
     if survey.unreadable:
-        data.append(("data.on_bad_image=skip", f"trains without {_some(len(survey.unreadable), 'unreadable file')}"))
+        data.append((SKIP, f"trains without {_some(len(survey.unreadable), 'unreadable file')}"))
     others = []
     if counts.max() > 2 * counts.min():
         others.append(("data.sampler=balanced", "shows each class equally often"))
@@ -140,6 +141,7 @@ def _advice(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
     if max(abs(a - b) for a, b in zip(own.mean, survey.data.mean, strict=True)) > 0.02:
         mean, std = (",".join(f"{value:.4f}" for value in values) for values in (own.mean, own.std))
         others.append((f"data.mean=[{mean}] data.std=[{std}]", "normalises by the colours of this training split"))
+    data, others = ([each for each in some if each[0] not in given] for some in (data, others))
     if data or others:
         yield note("Settings that answer to what was found:")
         for setting, what in (*data, *others):
@@ -214,13 +216,14 @@ def _shapes(survey: Survey) -> Iterator[Html]:
     )
 
 
-def _unreadable(survey: Survey) -> Iterator[Html]:
+def _unreadable(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
     if survey.index.others:
         yield callout(f"{left_out(survey.index.others)}.")
     if not survey.unreadable:
         yield note("All images can be read.")
         return
-    yield callout("Training stops at these files unless they are repaired, removed or left out (see above).")
+    if SKIP not in given:
+        yield callout("Training stops at these files unless they are repaired, removed or left out (see above).")
     yield table(["file", "what is wrong"], survey.unreadable[:500], filterable=len(survey.unreadable) > 20, tall=True)
 
 

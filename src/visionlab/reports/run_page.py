@@ -109,12 +109,12 @@ def _remarks(run: Reading) -> Html:
     data = result.get("data") or {}
     duplicates = data.get("duplicates") or {}
     for number, words in (
-        (data.get("skipped"), "could not be read and were left out"),
-        (duplicates.get("across"), "were left out of training: identical ones are in validation or test"),
-        (duplicates.get("disputed"), "have identical copies in another class"),
+        (data.get("skipped"), "that could not be read and were left out"),
+        (duplicates.get("across"), "left out of training, as identical ones are in validation or test"),
+        (duplicates.get("disputed"), "with identical copies in another class"),
     ):
         if number:
-            parts.append(callout(f"Images: {number:,} {words}."))
+            parts.append(callout(f"Images {words}: {number:,}."))
     if others := data.get("others"):
         parts.append(callout(f"{left_out(others)}."))
     losses = (row.get(key) for row in run.run.metrics for key in ("train/loss", "val/loss"))
