@@ -136,6 +136,13 @@ def test_the_choices_of_a_group_are_listed_once(door):
         assert error.count("rmsprop") == 1
 
 
+def test_a_sweep_without_its_flag_is_told_of(door, tmp_path):
+    _, error = door(*QUICK, "sweep=seeds", "optimizer=sgd", "optimizer.lr=1e30")
+    assert "this is one run" in error and "-m sweep=seeds" in error
+    _, error = door(*QUICK, "-m", "sweep=seeds", "seed=0", "optimizer=sgd", "optimizer.lr=1e30")
+    assert "this is one run" not in error
+
+
 def test_an_accelerator_that_is_not_there(door, tmp_path):
     import torch
 

@@ -1,5 +1,6 @@
 """Train, test and report: `python -m visionlab.train`, or `visionlab.train(overrides=[...])`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from visionlab import doors, runs
 from visionlab.config import check, compose, resolved
 from visionlab.errors import RunError
 from visionlab.runs import Run
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -29,6 +32,8 @@ def train(
     Raises:
         UserError: What the user can put right, before training starts wherever it can be known.
     """
+    if config is None:
+        _warn_of_one_run(overrides)
     asked = config if config is not None else compose(overrides)
     plain = resolved(asked)
     if plain["resume"]:
@@ -45,6 +50,13 @@ def train(
             return _train(run, asked, list(overrides))
         finally:
             run.discard_if_unused()
+
+
+def _warn_of_one_run(overrides: Sequence[str]) -> None:
+    """Say that a sweep that was chosen does not take place."""
+    for text in overrides:
+        if text.startswith("sweep="):
+            log.warning("this is one run: %s sweeps as a command with -m, python -m visionlab.train -m %s", text, text)
 
 
 def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
@@ -143,9 +155,12 @@ def _resume(directory: Path) -> Run:
 def job(config: DictConfig) -> float | None:
     """Run one job of the command line and return its monitored value, which Hydra's sweepers ask for."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
+    if hydra_config.mode == RunMode.RUN:
+        _warn_of_one_run(hydra_config.overrides.task)
     try:
         run = train(list(hydra_config.overrides.task), config=config, directory=directory)
     finally:
