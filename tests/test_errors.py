@@ -139,8 +139,13 @@ def test_the_choices_of_a_group_are_listed_once(door):
 def test_a_sweep_without_its_flag_is_told_of(door, tmp_path):
     _, error = door(*QUICK, "sweep=seeds", "optimizer=sgd", "optimizer.lr=1e30")
     assert "this is one run" in error and "-m sweep=seeds" in error
-    _, error = door(*QUICK, "-m", "sweep=seeds", "seed=0", "optimizer=sgd", "optimizer.lr=1e30")
+    _, error = door("-m", *QUICK, "sweep=seeds", "seed=0", "optimizer=sgd", "optimizer.lr=1e30")
     assert "this is one run" not in error
+
+
+def test_a_search_of_nothing_says_how_to_name_something(door):
+    code, error = door("-m", *QUICK, "sweep=optuna")
+    assert code == 2 and "optimizer.lr=tag(log,interval(1e-4,1e-1))" in error
 
 
 def test_an_accelerator_that_is_not_there(door, tmp_path):

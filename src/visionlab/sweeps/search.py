@@ -47,7 +47,8 @@ class Search:
         self._settings = plan.settings
         grids = plan.grids(keep_ranges=True)
         if len(grids) != 1 or not grids[0]:
-            raise ConfigError("a search needs one set of parameters", where="sweep.parameters", remedy="see conf/sweep")
+            remedy = "give each with its values or range, as 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
+            raise ConfigError("a search needs one set of parameters", where="sweep.parameters", remedy=remedy)
         self._space = {key: Parameter(key, spec) for key, spec in grids[0].items()}
         before: set[str] = set()
         for parameter in self._space.values():
