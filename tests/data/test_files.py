@@ -1,6 +1,7 @@
 """Which images a folder or a table holds, and which classes they make."""
 
 import os
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from visionlab.data.files import class_folders
 from visionlab.data.index import Split
 from visionlab.data.listing import listed
 from visionlab.errors import DataError
+from visionlab.reports import charts, svg
 
 
 def test_class_folders(make_folder):
@@ -108,6 +110,17 @@ def test_a_class_is_the_same_however_its_accent_is_stored(make_folder):
     index = class_folders(make_folder((), below="images"))
     assert len(index.classes) == 2 and index.empty == ()
     assert [label for _, label in sorted(zip(index.names, index.labels, strict=True))] == [0, 0, 1, 1] * 2
+
+
+def test_control_characters_in_names_are_written_out(make_folder, folder):
+    """No SVG file may hold them, and a terminal would obey them."""
+    root = make_folder((4, 4))
+    (root / "class1").rename(root / "é\x0b1\r")
+    (root / "class0/000.png").rename(root / "class0/\x1b[2J.png")
+    data = folder(root)
+    assert data.classes == ["class0", "é\\x0b1\\x0d"]
+    assert data.image_names([0]) == ["class0/\\x1b[2J.png"]
+    ElementTree.fromstring(svg.standalone(charts.bars(data.classes, [4, 4], axis=svg.Axis("images"))).encode())
 
 
 def test_a_thousand_classes(make_folder):

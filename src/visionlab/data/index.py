@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Split(IntEnum):
@@ -74,5 +76,8 @@ def canonical(name: str) -> bytes:
 
 
 def printable(name: str) -> str:
-    r"""Return a name that any file and terminal can hold: bytes that are not UTF-8 become \xNN."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+    r"""Return a name that any file and terminal can hold: control characters and bytes not of UTF-8 become \xNN."""
+    if name.isascii() and name.isprintable():
+        return name
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
