@@ -192,10 +192,14 @@ def test_a_common_black_border_makes_no_duplicates(resize, tmp_path):
 
 
 def test_the_command_says_what_was_found(photos, tmp_path):
-    command = [sys.executable, "-m", "visionlab.explore", "data=folder", "data.image_size=48"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "own.yaml").write_text("defaults: [folder, _self_]\nimage_size: 48\n")
+    command = [sys.executable, "-m", "visionlab.explore", "--config-dir", str(tmp_path), "data=own"]
     done = subprocess.run([*command, f"data.root={photos}", f"out={tmp_path}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "2 files cannot be read" in done.stdout and str(tmp_path / "explore.html") in done.stdout
+    page = tmp_path / "explore.html"
+    assert "2 files cannot be read" in done.stdout and str(page) in done.stdout
+    assert f"visionlab.train --config-dir {tmp_path} data=own data.root={photos}" in page.read_text(), "to paste"
 
 
 def test_data_that_are_missing():

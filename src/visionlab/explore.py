@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from visionlab import doors
-from visionlab.config import check, compose, resolved
+from visionlab.config import check, compose, own_files, resolved
 
 if TYPE_CHECKING:
     from visionlab.data.survey import Survey
@@ -65,7 +65,8 @@ def job(config: DictConfig) -> None:
 
     from visionlab.reports.exploration import findings
 
-    found = explore(list(HydraConfig.get().overrides.task), config=config)
+    hydra = HydraConfig.get()
+    found = explore([*own_files(hydra), *hydra.overrides.task], config=config)
     console = Console()
     for line in findings(found.survey):
         console.print(f"- {line}", markup=False, highlight=False)
