@@ -202,6 +202,18 @@ def test_the_command_says_what_was_found(photos, tmp_path):
     assert f"visionlab.train --config-dir {tmp_path} data=own data.root={photos}" in page.read_text(), "to paste"
 
 
+def test_what_is_too_much_for_a_page_is_said(tmp_path):
+    for label in range(121):
+        folder = tmp_path / "photos" / f"{label:03d}"
+        folder.mkdir(parents=True)
+        for i in range(7):
+            scene(7 * label + i, (9, 9)).save(folder / f"{i}.png") if i < 2 else (folder / f"{i}.png").touch()
+    found = explore(["data=folder", f"data.root={tmp_path / 'photos'}", "data.image_size=8"], out=tmp_path)
+    page = found.page.read_text()
+    assert "The first 500 of 605; unreadable.csv has all." in page and "Of the first 120 classes." in page
+    assert len(rows(found, "unreadable")) == 605
+
+
 def test_data_that_are_missing():
     with pytest.raises(DataError):
         explore(["data=folder", "data.root=nowhere"])

@@ -35,9 +35,10 @@ from visionlab.reports.svg import Axis
 
 SPLITS = {"train": "Train", "val": "Validation", "test": "Test"}
 SHOWN = 48  # odd images, and groups of near duplicates, that the page shows; the CSV files have all
+LISTED = 500  # unreadable files, likewise
 VERSIONS = 8  # of each augmented image
 SKIP = "data.on_bad_image=skip"
-MANY = 120  # classes; a chart of more bars is a curve instead
+MANY = 120  # classes; a chart of more bars is a curve instead, and of more classes there are no samples
 
 
 def write(survey: Survey, folder: Path, *, given: Sequence[str] = ()) -> Path:
@@ -224,7 +225,10 @@ def _unreadable(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
         return
     if SKIP not in given:
         yield callout("Training stops at these files unless they are repaired, removed or left out (see above).")
-    yield table(["file", "what is wrong"], survey.unreadable[:500], filterable=len(survey.unreadable) > 20, tall=True)
+    shown = survey.unreadable[:LISTED]
+    if len(shown) < len(survey.unreadable):
+        yield note(f"The first {LISTED} of {len(survey.unreadable):,}; unreadable.csv has all.")
+    yield table(["file", "what is wrong"], shown, filterable=len(shown) > 20, tall=True)
 
 
 def _duplicates(survey: Survey) -> Iterator[Html]:
@@ -301,7 +305,8 @@ def _samples(survey: Survey) -> Iterator[Html]:
         members = survey.readable[survey.index.labels[survey.readable] == label]
         for row in random.permutation(members)[:each]:
             items.append((_stored(survey, int(row)), names[label], None, ""))
-    yield note("As the network gets them, before augmentation and normalisation.")
+    part = f" Of the first {MANY} classes." if len(names) > MANY else ""
+    yield note(f"As the network gets them, before augmentation and normalisation.{part}")
     yield gallery(items)
 
 
