@@ -1,6 +1,7 @@
 """tune measures, advises, and its advice is a config that train takes."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):
         "optimizer" in advice
         and 1e-5 < compose([f"hydra.searchpath=[file://{tmp_path}]", "+advice=lr"]).optimizer.lr < 1
     )
+    assert rows[0]["loss"] == pytest.approx(math.log(10), rel=0.1), "a fresh network guesses among ten classes"
+
+
+def test_a_range_in_which_all_diverges_gives_no_rate(tmp_path, capsys):
+    visionlab.tune([*QUICK, "what=lr", "min_lr=100", "max_lr=1e6"], directory=tmp_path)
+    assert "the loss diverged at once" in capsys.readouterr().out
+    assert (tmp_path / "advice" / "lr.yaml").read_text().endswith("{}\n") and (tmp_path / "lr.png").is_file()
 
 
 def test_what_cannot_be_tuned_is_said(tmp_path):

@@ -13,6 +13,10 @@ from visionlab.errors import ConfigError, nearest
 from visionlab.schema import COUNT, YES_NO, Number, Rule, violations
 
 WHAT = ("speed", "lr", "batch_size")
+NOTHING = {
+    "speed": "nothing is better than the defaults",
+    "lr": "nothing, as the loss diverged at once: try a smaller min_lr",
+}
 RULES: dict[str, Rule] = {
     "steps": COUNT,
     "compile": YES_NO,
@@ -73,7 +77,7 @@ def _show(what: str, rows: list[dict[str, Any]], advice: list[str], place: Path)
     for row in shown:
         table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
-    console.print("to paste:", " ".join(advice) or "nothing is better than the defaults", style="bold", soft_wrap=True)
+    console.print("to paste:", " ".join(advice) or NOTHING[what], style="bold", soft_wrap=True)
     console.print(f"written: {place}", highlight=False, soft_wrap=True)
 
 
