@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,11 @@ def test_the_command_line_reports_the_difference(quick_run, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as left:
         export.main()
     assert left.value.code == 2 and "onnx, torch_export, safetensors" in capsys.readouterr().err
+    Path("file").write_text("in the way")
+    monkeypatch.setattr(sys, "argv", ["export", f"run={quick_run.dir}", "format=safetensors", "out=file"])
+    with pytest.raises(SystemExit) as left:
+        export.main()
+    assert left.value.code == 2 and "out=<folder>" in capsys.readouterr().err
 
 
 def test_what_a_network_computes_for_itself_need_not_be_in_the_file(tmp_path):

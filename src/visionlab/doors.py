@@ -15,7 +15,9 @@ from visionlab.config import NO_CHOICE, explain
 from visionlab.errors import RunError, UserError
 
 # What a disk or its owner refuses; any other OSError is our own mistake.
-REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT}
+REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT, errno.EEXIST
+}  # fmt: skip
 
 
 def enter(door: Callable[[], Any]) -> None:
@@ -44,7 +46,7 @@ def enter(door: Callable[[], Any]) -> None:
     except OSError as error:
         if error.errno not in REFUSALS or error.filename is None:
             raise
-        remedy = "free some space, or choose a place that can be written with outputs=<folder>"
+        remedy = "free some space, or choose a place that can be written with outputs=<folder> or out=<folder>"
         leave(RunError(f"{error.strerror}", where=str(error.filename), remedy=remedy))
     except BaseException as error:
         code = getattr(error, "exit_code", None)  # visionlab.training.interruption, not imported for its weight
