@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from visionlab.models.depthwise import DepthwiseConv2d
 from visionlab.models.mobilenet_v2 import scale_width
 from visionlab.models.sizes import check_size, is_small
 
@@ -25,9 +26,13 @@ class ConvNormAct(nn.Sequential):
     """Convolution without bias, padded to keep the size, BatchNorm and, unless told otherwise, SiLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: bool = True
+        self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, depthwise: bool = False, act: bool = True
     ) -> None:
-        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        convolution = (
+            DepthwiseConv2d(inputs, kernel, stride)
+            if depthwise
+            else nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        )
         super().__init__(convolution, nn.BatchNorm2d(outputs), *([nn.SiLU(inplace=True)] if act else []))
 
 
@@ -64,7 +69,7 @@ class MBConv(nn.Module):
         expand = [ConvNormAct(inputs, hidden)] if expansion > 1 else []
         self.block = nn.Sequential(
             *expand,
-            ConvNormAct(hidden, hidden, kernel, stride=stride, groups=hidden),
+            ConvNormAct(hidden, hidden, kernel, stride=stride, depthwise=True),
             SqueezeExcitation(hidden, max(1, inputs // 4)),
             ConvNormAct(hidden, outputs, act=False),
         )

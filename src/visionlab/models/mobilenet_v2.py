@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from visionlab.models.depthwise import DepthwiseConv2d
 from visionlab.models.sizes import check_size, is_small
 
 # (expansion, output channels, blocks, stride) of the seven stages: table 2 of the paper
@@ -28,9 +29,11 @@ def scale_width(channels: int, width: float) -> int:
 class ConvNormReLU6(nn.Sequential):
     """Convolution without bias, padded to keep the size, BatchNorm and ReLU6."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, depthwise: bool = False) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            DepthwiseConv2d(inputs, kernel, stride)
+            if depthwise
+            else nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU6(inplace=True),
         )
@@ -45,7 +48,7 @@ class InvertedResidual(nn.Module):
         expand = [ConvNormReLU6(inputs, hidden, 1)] if expansion > 1 else []
         self.conv = nn.Sequential(
             *expand,
-            ConvNormReLU6(hidden, hidden, 3, stride=stride, groups=hidden),
+            ConvNormReLU6(hidden, hidden, 3, stride=stride, depthwise=True),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
