@@ -115,6 +115,15 @@ def test_a_run_stands_beside_what_was_printed_for_its_own_settings():
     assert reference.of({"reference": {"a/b": 1, "trials": [{"c.d": 2, "a/b": 3}]}, "c": None}) == {"a/b": 1}
 
 
+def test_a_note_stands_with_its_own_row_alone():
+    block = {"a/b": 1, "source": "s", "note": "of the first", "trials": [{"c": 1, "a/b": 2}, {"c": 2, "note": "own"}]}
+    assert [reference.of({"reference": block, "c": value}).get("note") for value in (0, 1, 2)] == [
+        "of the first", None, "own",
+    ]  # fmt: skip
+    assert reference.of({"reference": block, "c": 2})["source"] == "s"
+    assert [reference.settings(trial) for trial in block["trials"]] == [{"c": 1}, {"c": 2}]
+
+
 def test_a_share_of_the_images_is_marked_and_gives_way_to_a_longer_training(data, tmp_path):
     again = {"data": data, "outputs": tmp_path / "outputs"}
     visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "data.train_fraction=0.5"], **again)

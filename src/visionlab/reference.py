@@ -6,7 +6,8 @@
       trials: # further rows of that table: the settings that differ, and their figures
         - { optimizer.lr: 0.0001, test/acc: 0.166 }
 
-A figure's key has a slash, as every metric's, and a setting's has none.
+A figure's key has a slash, as every metric's. In a trial, all other keys are settings, but for a `note`. A note is a
+remark on its own row alone; the source stands with all of them.
 """
 
 from collections.abc import Mapping
@@ -32,12 +33,13 @@ def of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     if not fitting:
         return first
     trial = max(fitting, key=lambda one: len(settings(one)))
-    return {k: v for k, v in first.items() if "/" not in k} | {k: v for k, v in trial.items() if "/" in k}
+    asked = settings(trial)
+    return {"source": first.get("source", "")} | {key: value for key, value in trial.items() if key not in asked}
 
 
 def settings(trial: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's settings by their dotted keys."""
-    return {key: value for key, value in trial.items() if "/" not in key}
+    return {key: value for key, value in trial.items() if "/" not in key and key != "note"}
 
 
 def _at(config: Mapping[str, Any], dotted: str) -> Any:
