@@ -9,7 +9,8 @@ import pytest
 import visionlab
 from quick import QUICK
 from visionlab.config import compose
-from visionlab.errors import ConfigError
+from visionlab.errors import ConfigError, DeviceError
+from visionlab.models.simple_cnn import SimpleCNN
 
 
 def test_speed_times_every_setting_against_the_default(tmp_path, capsys):
@@ -48,6 +49,24 @@ def test_a_speed_is_of_the_images_that_there_are(tmp_path, monkeypatch):
     train = visionlab.train([*QUICK, "trainer.max_epochs=1"], directory=tmp_path / "run").result["data"]["train"]
     rows = visionlab.tune([*QUICK, "data.batch_size=100000", "compile=false", "steps=1"], directory=tmp_path)
     assert {row["images_per_second"] for row in rows} == {train}
+
+
+@pytest.mark.parametrize("fits", [0, 32])
+def test_batch_sizes_end_where_memory_does(tmp_path, monkeypatch, fits):
+    really = SimpleCNN.forward
+
+    def forward(network, images):
+        if len(images) > fits:
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GiB). Tried to allocate 1.00 GiB")
+        return really(network, images)
+
+    monkeypatch.setattr(SimpleCNN, "forward", forward)
+    asked = [*QUICK, "what=batch_size", "steps=1"]
+    if fits:
+        assert [row["batch_size"] for row in visionlab.tune(asked, directory=tmp_path)] == [16, 32]
+    else:
+        with pytest.raises(DeviceError, match="out of memory with 16 images"):
+            visionlab.tune(asked, directory=tmp_path)
 
 
 def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):

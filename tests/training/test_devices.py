@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import visionlab
+from quick import QUICK
+from visionlab import runs
 from visionlab.errors import DeviceError
+from visionlab.models.simple_cnn import SimpleCNN
 from visionlab.training import devices
 from visionlab.training.ranks import needed
 
@@ -43,3 +46,34 @@ def test_auto_devices_are_all_gpus_whatever_the_strategy(monkeypatch, accelerato
     """Or Lightning would start further processes itself, which wait for the lock of the first."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert needed({"accelerator": accelerator, "devices": "auto", "strategy": strategy}) == ranks
+
+
+def refuse(words):
+    """Raise, in training alone, what torch raises where memory ends: on a CPU by really asking for too much."""
+
+    def forward(network, images):
+        if network.training and words:
+            raise torch.OutOfMemoryError(words)
+        return torch.empty(2**52) if network.training else images.new_zeros(len(images), 10)
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("words", "amount"), [("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has", "20.00 GiB"), ("", "bytes")]
+)
+def test_a_training_that_does_not_fit_into_memory_says_what_to_do(tmp_path, monkeypatch, words, amount):
+    monkeypatch.setattr(SimpleCNN, "forward", refuse(words))
+    with pytest.raises(DeviceError, match=rf"no room for .*{amount} more\n  in: data.batch_size=64\n.*accumulate"):
+        visionlab.train([*QUICK, "data.batch_size=64"], directory=tmp_path / "run")
+    result = runs.Run(tmp_path / "run").result
+    assert result["status"] == "failed" and "accumulate" in result["error"] and "traceback" not in result
+
+
+def test_other_errors_of_a_training_are_left_as_they_are(tmp_path, monkeypatch):
+    def broken(network, images):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(SimpleCNN, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes"), devices.enough_memory(1):
+        SimpleCNN(num_classes=2, image_size=32)(torch.zeros(1))

@@ -1,7 +1,9 @@
 """What this machine can compute on, asked before a run starts."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from visionlab.errors import DeviceError
@@ -58,3 +60,35 @@ def check(trainer: Mapping[str, Any]) -> None:
         raise DeviceError(
             f"the CPU has no precision {trainer['precision']}", where="trainer.precision", remedy="use bf16-mixed"
         )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is an accelerator's or the CPU's refusal of memory; only CUDA's has a type of its own."""
+    import torch
+
+    texts = ("MPS backend out of memory", "DefaultCPUAllocator")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+
+
+@contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Say what to do where a training does not fit into memory.
+
+    Args:
+        batch_size: Images a step, of all devices together.
+
+    Raises:
+        DeviceError: Memory was refused inside.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        more = re.search(r"ried to allocate ([\d.]+ \w+)", str(error))
+        raise DeviceError(
+            f"out of memory: there is no room for {more[1]} more" if more else "out of memory",
+            where=f"data.batch_size={batch_size}",
+            remedy="halve data.batch_size and double trainer.accumulate_grad_batches, for steps of as many images; "
+            "trainer.precision=bf16-mixed needs less; python -m visionlab.tune what=batch_size measures what fits",
+        ) from error

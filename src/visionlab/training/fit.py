@@ -65,7 +65,8 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
 
     if trainer.is_global_zero:
         _begin(run, plain, overrides, data, classifier, layers)
-    with _state_of(run, recorded=trainer.is_global_zero), interruption.watching():
+    memory = devices.enough_memory(config.data.batch_size)
+    with _state_of(run, recorded=trainer.is_global_zero), memory, interruption.watching():
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()

@@ -8,8 +8,8 @@ import torch
 from omegaconf import DictConfig
 
 from visionlab.data.module import ImageDataModule
-from visionlab.errors import DataError
-from visionlab.training import build, optimizers
+from visionlab.errors import DataError, DeviceError
+from visionlab.training import build, devices, optimizers
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.timing import Variant, endless, in_turns, step_of
 
@@ -101,7 +101,9 @@ def batch_size(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
                 torch.cuda.reset_peak_memory_stats(device)
             variant = Variant(str(config.trainer.precision), bool(config.model.channels_last))
             seconds = _time(config, data, device, [variant])[variant]
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not devices.out_of_memory(error):
+                raise
             break
         row: dict[str, Any] = {"batch_size": size, "images_per_second": round(size / seconds, 1)}
         if device.type == "cuda":
@@ -111,8 +113,10 @@ def batch_size(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
             break
         size *= 2
         gc.collect()
-    if not rows:
+    if not rows and size > len(data.splits.train):
         raise DataError("the training split has fewer than 16 images", where="data", remedy="use data.batch_size=8")
+    if not rows:
+        raise DeviceError("out of memory with 16 images", where="tune what=batch_size", remedy="use smaller images")
     fastest = max(row["images_per_second"] for row in rows)
     advised = next(row["batch_size"] for row in rows if row["images_per_second"] > 0.95 * fastest)
     return rows, [f"data.batch_size={advised}"]
