@@ -97,7 +97,8 @@ def evaluate(
         "test": module.test_dataloader,
         "all": module.all_dataloader,
     }
-    found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
+    with devices.enough_memory(config.data.batch_size):
+        found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
     if out is not None:
         runs.write_csv(Path(out) / "predictions.csv", outcome.predictions(found, module))
         figures = {f"{split}/{name}": value for name, value in found.metrics.items()}

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 import visionlab
 from quick import QUICK
@@ -68,6 +69,15 @@ def test_a_training_that_does_not_fit_into_memory_says_what_to_do(tmp_path, monk
         visionlab.train([*QUICK, "data.batch_size=64"], directory=tmp_path / "run")
     result = runs.Run(tmp_path / "run").result
     assert result["status"] == "failed" and "accumulate" in result["error"] and "traceback" not in result
+
+
+def test_evaluation_and_prediction_that_do_not_fit_name_their_batch_size(quick_run, tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(SimpleCNN, "forward", lambda *_: torch.empty(2**52))
+    with pytest.raises(DeviceError, match=r"no room for .*\n  in: batch_size=16"):
+        visionlab.evaluate(quick_run.dir, batch_size=16)
+    with pytest.raises(DeviceError, match=r"no room for .*\n  in: batch_size=128"):
+        visionlab.predict(quick_run.dir, tmp_path / "a.png")
 
 
 def test_other_errors_of_a_training_are_left_as_they_are(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from visionlab.errors import ConfigError, DataError
 from visionlab.prediction import files, sources
 from visionlab.prediction.predictor import Predictor
 from visionlab.runs import Run
+from visionlab.training.devices import enough_memory
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ def stream(
             skipped = [{"image": printable(str(path)), "reason": why} for path, why in images.bad.items()]
             records = []
             if images.paths:
-                probabilities = predictor.probabilities(images.pixels)
+                with enough_memory(size):
+                    probabilities = predictor.probabilities(images.pixels)
+                    if gradcam and out is not None:
+                        _explain(predictor, images, probabilities, found.base, Path(out) / "gradcam")
                 records = predictor.records([printable(str(path)) for path in images.paths], probabilities)
-                if gradcam and out is not None:
-                    _explain(predictor, images, probabilities, found.base, Path(out) / "gradcam")
             if writer is not None:
                 writer.add(records, skipped)
             read += len(records)

@@ -71,11 +71,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def enough_memory(batch_size: int) -> Iterator[None]:
-    """Say what to do where a training does not fit into memory.
+def enough_memory(batch_size: int, *, key: str = "batch_size", remedy: str = "give a smaller one") -> Iterator[None]:
+    """Say what to do where a batch does not fit into memory.
 
     Args:
-        batch_size: Images a step, of all devices together.
+        batch_size: Its images, of all devices together.
+        key: What sets them.
+        remedy: What to do.
 
     Raises:
         DeviceError: Memory was refused inside.
@@ -88,7 +90,6 @@ def enough_memory(batch_size: int) -> Iterator[None]:
         more = re.search(r"ried to allocate ([\d.]+ \w+)", str(error))
         raise DeviceError(
             f"out of memory: there is no room for {more[1]} more" if more else "out of memory",
-            where=f"data.batch_size={batch_size}",
-            remedy="halve data.batch_size and double trainer.accumulate_grad_batches, for steps of as many images; "
-            "trainer.precision=bf16-mixed needs less; python -m visionlab.tune what=batch_size measures what fits",
+            where=f"{key}={batch_size}",
+            remedy=remedy,
         ) from error

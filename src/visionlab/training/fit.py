@@ -30,6 +30,11 @@ from visionlab.training.interruption import Interrupted, Interruption
 from visionlab.training.progress import EpochProgress
 from visionlab.training.records import Records
 
+SMALLER = (
+    "halve it and double trainer.accumulate_grad_batches, for steps of as many images; trainer.precision=bf16-mixed "
+    "needs less; python -m visionlab.tune what=batch_size measures what fits"
+)
+
 
 def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | None = None) -> None:
     """Train a run, evaluate its best epoch and write its page. Every rank of a run on several devices calls it.
@@ -65,7 +70,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
 
     if trainer.is_global_zero:
         _begin(run, plain, overrides, data, classifier, layers)
-    memory = devices.enough_memory(config.data.batch_size)
+    memory = devices.enough_memory(config.data.batch_size, key="data.batch_size", remedy=SMALLER)
     with _state_of(run, recorded=trainer.is_global_zero), memory, interruption.watching():
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
