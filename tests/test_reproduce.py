@@ -236,6 +236,8 @@ def test_a_shortened_training_does_not_take_the_place_of_a_whole_one(row):
     page = markdown([short], today="1 May")
     assert "0.400" in lines(markdown([longer], today="2 May", standing=page))["001_best"]
     assert "0.800" in lines(markdown([whole], today="2 May", standing=page))["001_best"]
+    nothing = markdown([Row("001_best", printed={"test/acc": 0.5})], today="1 May")
+    assert "0.300" in lines(markdown([short], today="2 May", standing=nothing))["001_best"], "it was not run before"
 
 
 def test_a_line_says_when_and_on_what_it_was_measured(row):

@@ -119,7 +119,8 @@ def markdown(rows: Sequence[Row], *, today: str, remark: str = "", standing: str
     remark, lines = remark or _remark(standing), _lines(standing)
     for row in rows:
         before = lines.get(row.system, "")
-        if not before or (row.runs and ("**" in before or not row.cuts)):
+        whole = before and "**" not in before and _cell(before, "ours")
+        if not before or (row.runs and not (whole and row.cuts)):
             lines[row.system] = f"| {' | '.join(_cells(row, rows))} |"
     page = [
         "# What the reports printed, and what came out here",
@@ -147,6 +148,11 @@ def markdown(rows: Sequence[Row], *, today: str, remark: str = "", standing: str
 def _lines(page: str) -> dict[str, str]:
     """Return the lines of a page's tables by system."""
     return {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| `")}
+
+
+def _cell(line: str, column: str) -> str:
+    """Return what a line of a table has in a column."""
+    return line.split("|")[HEAD.index(column) + 1].strip()
 
 
 def _remark(page: str) -> str:
