@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -138,6 +139,24 @@ def test_repeated_experiments_have_mean_and_deviation(three, tmp_path):
     assert f"± {100 * abs(first - second) / 2**0.5:.2f}" in page
 
 
+def test_every_chart_is_a_file_of_its_own_with_its_legend(three, tmp_path):
+    sweep = make_sweep(tmp_path / "trials")
+    compare(sweep, *three, out=tmp_path / "out")
+    files = {path.stem: path.read_text() for path in (tmp_path / "out" / "figures").iterdir()}
+    curves = {f"{split}_{what}" for split in ("training", "validation") for what in ("accuracy", "loss")}
+    costs = {"accuracy_by_parameters", "accuracy_by_flops", "accuracy_by_time"}
+    assert set(files) == curves | costs | {"lr_importance", "lr_parallel_coordinates"}
+    for name, text in files.items():
+        drawing = ElementTree.fromstring(text)
+        assert "var(" not in text, "a colour of the style sheet is left"
+        words = [element for element in drawing.iter() if element.tag.endswith("text")]
+        if name in curves | costs:
+            names = [word.text for word in words]
+            assert {"net_a", "net_b", "tiny_cnn"} <= set(names)
+            *_, width, height = map(float, drawing.get("viewBox").split())
+            assert all(0 <= float(word.get("x")) < width and 0 <= float(word.get("y")) < height for word in words)
+
+
 def test_a_folder_of_runs_and_a_sweep_are_opened_and_nothing_is_counted_twice(tmp_path):
     sweep = make_sweep(tmp_path, trials=6)
     found = compare(tmp_path, sweep, tmp_path / "made_up-tiny_cnn-0000000000", out=tmp_path / "out")
@@ -152,6 +171,8 @@ def test_a_sweep_alone_gets_its_page_in_its_own_directory(tmp_path):
     found = compare(sweep)
     assert found.page == sweep / "report.html"
     assert len(found.csv.read_text().splitlines()) == 7
+    charts = {path.stem for path in (sweep / "figures").iterdir()}
+    assert {"importance", "parallel_coordinates", "validation_accuracy", "accuracy_by_time"} <= charts
 
 
 def test_the_same_runs_are_written_to_the_same_place(three, tmp_path, monkeypatch):

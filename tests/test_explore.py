@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_unreadable_files(found):
 def test_what_the_command_says_already_is_not_suggested_again(found):
     command = "python -m visionlab.train data=folder"
     for given, warned in (([], True), (["data.on_bad_image=skip"], False)):
-        page = exploration.build(found.survey, ["data=folder", *given]).render()
+        page = exploration.build(found.survey, ["data=folder", *given], lambda name, chart: None).render()
         assert page[page.index(command) :].partition("<")[0].count("data.on_bad_image=skip") == 1
         assert ("Training stops" in page) == warned
 
@@ -124,6 +125,13 @@ def test_the_page_shows_it_all_and_escapes_names(found):
         assert text in page
     assert "<b>empty" not in page and "&lt;b&gt;empty" in page
     assert page.count("<img") == 2 + 2 + 2 + 16 + 2 * 9  # odd, copies, alike, samples, augmented
+
+
+def test_the_charts_are_files_of_their_own(found):
+    files = {path.name: ElementTree.parse(path) for path in (found.dir / "figures").iterdir()}
+    assert set(files) == {"sizes.svg", *(f"images_per_class_{which}.svg" for which in ("all", "train", "val"))}
+    words = {element.text for element in files["images_per_class_all.svg"].iter()}
+    assert {"cherry", "tomato", "43", "15"} <= words
 
 
 def test_unusual_without_a_usual_size():

@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,8 @@ class Comparison:
 
     page: Path
     csv: Path
-    rows: list[dict[str, Any]]
-    tests: list["PairedTest"]
+    rows: list[dict[str, Any]] = field(repr=False)  # a screenful for each run, where a notebook shows the whole
+    tests: list["PairedTest"] = field(repr=False)
     untested: int
     metric: str
 

@@ -57,9 +57,9 @@ class Point:
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> Html:
-    """The names of series above a chart: (name, colour) of each."""
+    """The names of series above a chart: (name, colour) of each; nothing where there are none."""
     items = "".join(f'<li><i style="border-color:{hue}"></i>{escape(name)}</li>' for name, hue in entries)
-    return Html(f'<ul class="legend">{items}</ul>')
+    return Html(f'<ul class="legend">{items}</ul>' if entries else "")
 
 
 def lines(

@@ -1,8 +1,9 @@
 """The page that lays runs and sweeps side by side."""
 
+import re
 from pathlib import Path
 
-from visionlab.reports import comparing, sweep_page, verdicts
+from visionlab.reports import comparing, svg, sweep_page, verdicts
 from visionlab.reports.gather import Gathered
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Html, Page, Tile, callout, join, tiles
@@ -10,7 +11,7 @@ from visionlab.reports.paired import PairedTest
 
 
 def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: int, metric: str) -> Path:
-    """Write the page.
+    """Write the page, and its charts to figures/ beside it.
 
     Args:
         gathered: The runs.
@@ -33,18 +34,24 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
     page.section("Is it really better?", *verdicts.tests(tests, untested, metric))
     page.section("Repetitions", *verdicts.repetition_table(verdicts.repetitions(entries)))
     best = comparing.ranked(entries, metric)
-    page.section("Curves", *comparing.curves(entries, best[0] if best else None))
-    page.section("Cost", *comparing.costs(entries, metric))
+    drawn: dict[str, Html] = {}
+    page.section("Curves", *comparing.curves(entries, best[0] if best else None, drawn.__setitem__))
+    page.section("Cost", *comparing.costs(entries, metric, drawn.__setitem__))
     page.section("Settings", *comparing.setting_table(gathered, path))
     for sweep in gathered.sweeps:
+
+        def keep(name: str, chart: Html, of: str = re.sub(r"[^\w-]+", "_", sweep.name)) -> None:
+            drawn[f"{of}_{name}"] = chart
+
         page.section(
             f"Sweep {sweep.name}",
             *sweep_page.best(sweep),
             *sweep_page.front(sweep, path),
             *sweep_page.trials(sweep, path),
-            *sweep_page.importances(sweep),
+            *sweep_page.importances(sweep, keep),
             *sweep_page.failures(sweep),
         )
+    svg.write_files(drawn, path.parent / "figures")
     return page.write(path)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from visionlab.reports import charts, settings
+from visionlab.reports import charts, settings, svg
 from visionlab.reports.charts import Point, Series
 from visionlab.reports.gather import Entry, Gathered
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, columns, escape, figure, note, table
 from visionlab.reports.statistics import wilson
-from visionlab.reports.svg import Axis
+from visionlab.reports.svg import Axis, Keep
 
 
 def completed(entries: Sequence[Entry]) -> list[Entry]:
@@ -139,14 +139,14 @@ def interval(entry: Entry, split: str) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def curves(entries: Sequence[Entry], best: Entry | None) -> list[Html]:
+def curves(entries: Sequence[Entry], best: Entry | None, keep: Keep) -> list[Html]:
     """Validation accuracy and loss of all runs over one another, the best one on top."""
     drawn = [entry for entry in entries if entry.run.metrics]
     if not drawn:
         return []
     many = len(drawn) > 12
     ordered = [entry for entry in drawn if entry is not best] + [entry for entry in drawn if entry is best]
-    made = []
+    named, made = hues(drawn, best if many else None), []
     for name, axis in (
         ("val/acc", Axis("validation accuracy", share=True)),
         ("train/acc", Axis("training accuracy", share=True)),
@@ -166,12 +166,14 @@ def curves(entries: Sequence[Entry], best: Entry | None) -> list[Html]:
             if any(name in row for row in e.run.metrics)
         ]
         if series:
-            made.append(figure(charts.lines(series, x=Axis("epoch", whole=True), y=axis, names=False)))
-    return [hues(drawn, best if many else None), columns(*made)]
+            drawing = charts.lines(series, x=Axis("epoch", whole=True), y=axis, names=False)
+            keep(axis.label.replace(" ", "_"), svg.with_legend(drawing, named))
+            made.append(figure(drawing))
+    return [charts.legend(named), columns(*made)]
 
 
-def hues(entries: Sequence[Entry], best: Entry | None = None) -> Html:
-    """The legend of the runs' colours, where colours tell something."""
+def hues(entries: Sequence[Entry], best: Entry | None = None) -> list[tuple[str, str]]:
+    """What the runs' colours stand for, where they tell something: (name, colour) of each."""
     experiments = {entry.hue: entry.experiment for entry in entries}
     if len({entry.experiment for entry in entries}) > len(experiments):
         models = {entry.hue: entry.model for entry in entries}
@@ -179,15 +181,15 @@ def hues(entries: Sequence[Entry], best: Entry | None = None) -> Html:
     shown = [(name, hue) for hue, name in experiments.items()]
     if best is not None:
         shown = [*([] if len(shown) == 1 else shown), (f"best: {best.label}", "var(--text)")]
-    return charts.legend(shown) if len(shown) > 1 or best is not None else Html("")
+    return shown if len(shown) > 1 or best is not None else []
 
 
-def costs(entries: Sequence[Entry], metric: str) -> list[Html]:
+def costs(entries: Sequence[Entry], metric: str, keep: Keep) -> list[Html]:
     """Accuracy against what it costs: parameters, time and FLOPs."""
     known = ranked(entries, metric)
     few = len(known) <= 20
     split = metric.partition("/")[0]
-    made = []
+    named, made = hues(known), []
     for label, group, name, form in (
         ("parameters", "model", "parameters", count),
         ("training time (s)", "seconds", "fit", duration),
@@ -217,9 +219,11 @@ def costs(entries: Sequence[Entry], metric: str) -> list[Html]:
         if len({point.x for point in points}) > 1:
             wide = max(p.x for p in points) / min(p.x for p in points) > 8
             across, up = Axis(label, log=wide), Axis(metric, share=True)
-            made.append(figure(charts.scatter(points, x=across, y=up, width=372, height=290)))
+            drawing = charts.scatter(points, x=across, y=up, width=372, height=290)
+            keep(f"accuracy_by_{'time' if name == 'fit' else name}", svg.with_legend(drawing, named))
+            made.append(figure(drawing))
     return (
-        [hues(known), columns(*made, least=320), note("Bars are 95 % confidence intervals." if few else "")]
+        [charts.legend(named), columns(*made, least=320), note("Bars are 95 % confidence intervals." if few else "")]
         if made
         else []
     )

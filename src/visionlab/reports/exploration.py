@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from visionlab.data import duplicates, transform
+from visionlab.data import duplicates
 from visionlab.data.endings import left_out
 from visionlab.data.survey import FENCE, Survey
-from visionlab.reports import charts, exploration_tables
+from visionlab.reports import charts, exploration_pictures, exploration_tables, svg
 from visionlab.reports.charts import Point, Series
+from visionlab.reports.exploration_pictures import MANY, SHOWN, SPLITS
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import (
     Column,
@@ -23,26 +22,20 @@ from visionlab.reports.page import (
     code,
     columns,
     figure,
-    gallery,
     join,
     note,
-    picture,
     table,
     tabs,
     tiles,
 )
-from visionlab.reports.svg import Axis
+from visionlab.reports.svg import Axis, Keep
 
-SPLITS = {"train": "Train", "val": "Validation", "test": "Test"}
-SHOWN = 48  # odd images, and groups of near duplicates, that the page shows; the CSV files have all
-LISTED = 500  # unreadable files, likewise
-VERSIONS = 8  # of each augmented image
+LISTED = 500  # unreadable files that the page shows; the CSV file has all
 SKIP = "data.on_bad_image=skip"
-MANY = 120  # classes; a chart of more bars is a curve instead, and of more classes there are no samples
 
 
 def write(survey: Survey, folder: Path, *, given: Sequence[str] = ()) -> Path:
-    """Write explore.html and the CSV files.
+    """Write explore.html, the CSV files and figures/.
 
     Args:
         survey: The measurements.
@@ -53,7 +46,10 @@ def write(survey: Survey, folder: Path, *, given: Sequence[str] = ()) -> Path:
         The path of the page.
     """
     exploration_tables.write(survey, folder)
-    return build(survey, given).write(folder / "explore.html")
+    drawn: dict[str, Html] = {}
+    page = build(survey, given, drawn.__setitem__)
+    svg.write_files(drawn, folder / "figures")
+    return page.write(folder / "explore.html")
 
 
 def findings(survey: Survey) -> list[str]:
@@ -82,19 +78,19 @@ def findings(survey: Survey) -> list[str]:
     return lines
 
 
-def build(survey: Survey, given: Sequence[str]) -> Page:
+def build(survey: Survey, given: Sequence[str], keep: Keep) -> Page:
     """Make the page."""
     data = survey.data
     height, width = data.image_size
     page = Page(str(data.name), subtitle=f"{data.root} · used at {width} x {height} px")
     page.section("Summary", tiles(_headline(survey)), *_advice(survey, given))
-    page.section("Classes", *_classes(survey))
-    page.section("Shapes", *_shapes(survey))
+    page.section("Classes", *_classes(survey, keep))
+    page.section("Shapes", *_shapes(survey, keep))
     page.section("Unreadable files", *_unreadable(survey, given))
     page.section("Duplicates", *_duplicates(survey))
     page.section("Colours", *_colours(survey))
-    page.section("Samples", *_samples(survey))
-    page.section("Augmented", *_augmented(survey))
+    page.section("Samples", *exploration_pictures.samples(survey))
+    page.section("Augmented", *exploration_pictures.augmented(survey))
     return page
 
 
@@ -157,21 +153,24 @@ def _some(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def _classes(survey: Survey) -> Iterator[Html]:
+def _classes(survey: Survey, keep: Keep) -> Iterator[Html]:
     counts, names = survey.class_counts, survey.index.classes
     order = np.argsort(-counts["all"], kind="stable")
 
     def chart(which: str) -> Html:
         values = counts[which][order].tolist()
-        if len(names) > MANY:
+        if len(names) > MANY:  # too many for bars
             curve = Series("images", list(range(1, len(names) + 1)), values)
-            return charts.lines([curve], x=Axis("class, the most frequent first", whole=True), y=Axis("images", low=0))
-        return charts.bars(
-            [names[i] for i in order], values, axis=Axis("images", whole=True), mean=float(np.mean(values))
-        )
+            along = Axis("class, the most frequent first", whole=True)
+            drawing = charts.lines([curve], x=along, y=Axis("images", low=0))
+        else:
+            ordered, along = [names[i] for i in order], Axis("images", whole=True)
+            drawing = charts.bars(ordered, values, axis=along, mean=float(np.mean(values)))
+        keep(f"images_per_class_{which}", drawing)
+        return figure(drawing)
 
     present = {"all": "Whole set"} | {name: title for name, title in SPLITS.items() if len(survey.splits[name])}
-    drawings = {title: figure(chart(name)) for name, title in present.items()}
+    drawings = {title: chart(name) for name, title in present.items()}
     keys = [*present, *(["left out"] if counts["left out"].any() else [])]
     heads = ["class", *(SPLITS.get(key, key).lower() for key in keys)]
     rows = [[names[i], *(int(counts[key][i]) for key in keys)] for i in order]
@@ -180,7 +179,7 @@ def _classes(survey: Survey) -> Iterator[Html]:
     yield columns(tabs("distribution", drawings), body)
 
 
-def _shapes(survey: Survey) -> Iterator[Html]:
+def _shapes(survey: Survey, keep: Keep) -> Iterator[Html]:
     shapes, readable = survey.shapes, len(survey.readable)
     if not shapes.table:
         return
@@ -193,6 +192,7 @@ def _shapes(survey: Survey) -> Iterator[Html]:
         return
     points = [Point(w, h, "", f"{w} x {h} px: {_some(count, 'image')}") for (w, h), count in shapes.table[:1500]]
     chart = charts.scatter(points, x=Axis("width, px"), y=Axis("height, px"))
+    keep("sizes", chart)
     more = f"The {len(rows)} most frequent of {len(shapes.table):,} sizes." if len(rows) < len(shapes.table) else ""
     how = "are padded" if survey.data.transform.resize == "none" else "are enlarged"
     small = int((survey.store.sizes[survey.readable].min(axis=1) < min(survey.data.image_size)).sum())
@@ -207,14 +207,9 @@ def _shapes(survey: Survey) -> Iterator[Html]:
         if 2 * most >= readable
         else f"Unusual here is a shorter side, or an aspect ratio, more than {FENCE} robust deviations from the median."
     )
-    shown = shapes.unusual[:SHOWN]
     more = f" The {SHOWN} most unusual of {len(shapes.unusual):,} follow; unusual.csv has all."
     yield note(rule + (more if len(shapes.unusual) > SHOWN else ""))
-    sizes = survey.store.sizes
-    yield gallery(
-        (_original(survey, row), f"{sizes[row, 1]} x {sizes[row, 0]}", None, survey.name(row))
-        for row in map(int, shown)
-    )
+    yield exploration_pictures.unusual(survey)
 
 
 def _unreadable(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
@@ -237,7 +232,7 @@ def _duplicates(survey: Survey) -> Iterator[Html]:
             "Files that are equal byte for byte. Of those on both sides of a split only the ones in validation and "
             "test are used; copies within train are trained on as often as they are there."
         )
-        yield _groups(survey, survey.exact)
+        yield exploration_pictures.groups(survey, survey.exact)
     else:
         yield note("No two files are equal.")
     if survey.near is None:
@@ -260,27 +255,7 @@ def _duplicates(survey: Survey) -> Iterator[Html]:
         f"near_duplicates.csv {rest}."
     )
     first = sorted(groups, key=lambda group: (not survey.across(group), -len(group)))
-    yield _groups(survey, first)
-
-
-def _groups(survey: Survey, groups: Sequence[Sequence[int]]) -> Html:
-    """Some groups as rows of pictures: those that stand in several splits are marked."""
-    parts = []
-    for group in groups[: SHOWN // 2]:
-        across = survey.across(group)
-        items = [
-            (
-                _stored(survey, row),
-                survey.class_of(row),
-                False if across else None,
-                join([SPLITS.get(str(survey.split_of[row]), "left out").lower(), f" · {survey.name(row)}"]),
-            )
-            for row in group[:6]
-        ]
-        more = f"and {len(group) - 6} more" if len(group) > 6 else ""
-        parts.append(join([gallery(items), note(more)]))
-    rest = len(groups) - len(parts)
-    return join([columns(*parts, least=330), note(f"{rest:,} more groups are in the CSV file." if rest > 0 else "")])
+    yield exploration_pictures.groups(survey, first)
 
 
 def _colours(survey: Survey) -> Iterator[Html]:
@@ -294,59 +269,3 @@ def _colours(survey: Survey) -> Iterator[Html]:
     rows.append(["used to normalise", None, *cells(survey.data.mean), *cells(survey.data.std)])
     yield note("Of the pixels as the network gets them, from 0 (black) to 1; black borders of padding count.")
     yield table([Column(head, numeric=i > 0) for i, head in enumerate(heads)], rows, sort=False)
-
-
-def _samples(survey: Survey) -> Iterator[Html]:
-    random = np.random.default_rng(0)
-    names = survey.index.classes
-    each = max(1, min(8, 96 // len(names)))
-    items = []
-    for label in range(min(len(names), MANY)):
-        members = survey.readable[survey.index.labels[survey.readable] == label]
-        for row in random.permutation(members)[:each]:
-            items.append((_stored(survey, int(row)), names[label], None, ""))
-    part = f" Of the first {MANY} classes." if len(names) > MANY else ""
-    yield note(f"As the network gets them, before augmentation and normalisation.{part}")
-    yield gallery(items)
-
-
-def _augmented(survey: Survey) -> Iterator[Html]:
-    augment = survey.data.augment
-    if not augment:
-        yield note("No augmentation is chosen. To see one: augment=flip_crop, augment=randaugment, ...")
-        return
-    train = np.random.default_rng(1).permutation(survey.splits["train"])
-    _, first = np.unique(survey.index.labels[train], return_index=True)  # an image each of some classes
-    rows = train[np.sort(first)[:6]]
-    images = survey.store.gather(torch.from_numpy(rows))
-    labels = torch.from_numpy(survey.index.labels[rows])
-    versions = []
-    for epoch in range(VERSIONS):
-        places = torch.arange(len(rows))
-        changed, _ = augment(
-            images, labels, seed=survey.data.seed, epoch=epoch, places=places, classes=survey.data.num_classes
-        )
-        versions.append((changed * 255).round().byte() if changed.is_floating_point() else changed)
-    yield note(f"Some training images, and what augmentation makes of each in the first {VERSIONS} epochs.")
-    for i, row in enumerate(rows):
-        made = [(_as_picture(version[i]), f"epoch {epoch + 1}", None, "") for epoch, version in enumerate(versions)]
-        yield gallery([(_as_picture(images[i]), survey.class_of(int(row)), None, ""), *made])
-
-
-def _stored(survey: Survey, row: int) -> Html:
-    return _as_picture(survey.store.pixels[row], alt=survey.name(row))
-
-
-def _as_picture(pixels: torch.Tensor, alt: str = "") -> Html:
-    return picture(pixels.permute(1, 2, 0).numpy(), alt=alt, largest=144)
-
-
-def _original(survey: Survey, row: int) -> Html:
-    """The whole image from its file, as the store's is cropped; the store's where there is no file."""
-    if survey.index.stamps is None:
-        return _stored(survey, row)
-    try:
-        image: NDArray[np.uint8] = np.asarray(transform.read(survey.index.root / survey.index.names[row]))
-    except OSError:
-        return _stored(survey, row)
-    return picture(image, alt=survey.name(row), largest=144)

@@ -72,7 +72,7 @@ def parallel(
         band = f'x="{px(x - 12)}" y="{px(top - 8)}" width="24" height="{px(bottom - top + 16)}"'
         body.append(f'<rect class="brush" {band} fill="transparent" data-axis="{i}"/>')
     drawing = svg(
-        width, bottom + 14, f"{len(known)} trials, hyperparameters against {metric}", "".join(body), " data-parallel"
+        width, bottom + 14, f"{len(known)} trials, hyperparameters against {metric}", "".join(body), ' data-parallel=""'
     )
     return Html(f'<div class="wide"><div style="min-width:{px(max(560, 0.7 * width))}px">{drawing}</div></div>')
 

@@ -1,7 +1,7 @@
 """The page of one run: how good, how sure, how it got there, where it errs, and how to do it again."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from visionlab.reports.page import (
 )
 from visionlab.reports.reading import Reading
 from visionlab.reports.statistics import wilson
-from visionlab.reports.svg import Axis
+from visionlab.reports.svg import Axis, Keep
 
 BADGES = {"completed": "good", "failed": "bad", "interrupted": "warn", "pruned": "warn", "running": "warn"}
 _NAMES = {"test": "Test", "val": "Validation"}
@@ -47,15 +47,12 @@ def write(directory: str | Path) -> Path:
     run = Reading(Path(directory))
     drawn: dict[str, Html] = {}
     page = build(run, drawn.__setitem__)
-    folder = run.run.figures
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, chart in drawn.items():
-        (folder / f"{name}.svg").write_text(svg.standalone(chart), encoding="utf-8")
-    run_figures.draw(run, folder)
+    svg.write_files(drawn, run.run.figures)
+    run_figures.draw(run, run.run.figures)
     return page.write(run.run.page)
 
 
-def build(run: Reading, keep: Callable[[str, Html], None]) -> Page:
+def build(run: Reading, keep: Keep) -> Page:
     """Make the page of a run.
 
     Args:
@@ -188,7 +185,7 @@ def _reference(reference: Mapping[str, Any], metrics: Mapping[str, Any]) -> list
     return items
 
 
-def _curves(run: Reading, keep: Callable[[str, Html], None]) -> list[Html]:
+def _curves(run: Reading, keep: Keep) -> list[Html]:
     rows = run.metrics
     if not rows:
         return []

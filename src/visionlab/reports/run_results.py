@@ -1,7 +1,6 @@
 """The parts of a run's page that come from its predictions: confusion, classes, samples, calibration."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -11,9 +10,8 @@ from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, gallery, join, note, picture, table, tabs, tiles
 from visionlab.reports.reading import Reading
 from visionlab.reports.statistics import BINS, calibration, class_scores, wilson
-from visionlab.reports.svg import Axis
+from visionlab.reports.svg import Axis, Keep
 
-Keep = Callable[[str, Html], None]
 _NAMES = {"test": "test", "val": "validation"}
 
 

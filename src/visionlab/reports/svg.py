@@ -2,11 +2,14 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Html, escape
+
+Keep = Callable[[str, Html], None]  # takes the name and the markup of a chart, for a file of its own
 
 COLOURS = tuple(f"var(--s{i})" for i in range(1, 9))
 # The style sheet's light colours, for files that stand alone.
@@ -29,6 +32,32 @@ def standalone(chart: Html) -> str:
     head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="Helvetica, Arial, sans-serif"'
     ground = '><rect x="-8" y="-8" width="110%" height="110%" fill="#ffffff"/>'
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + text.replace("<svg", head, 1).replace(">", ground, 1)
+
+
+def with_legend(chart: Html, entries: Sequence[tuple[str, str]]) -> Html:
+    """Return a chart with a legend in rows below it, (name, colour) of each: a file lacks the one of the page."""
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)
+    if not entries or found is None:
+        return chart
+    width, height = map(float, found.groups())
+    body, x, y = [], 12.0, height + 16
+    for name, hue in entries:
+        wide = 26 + 6.6 * len(name)
+        if x > 12 and x + wide > width:
+            x, y = 12.0, y + 18
+        body.append(f'<path d="M{px(x)} {px(y - 4)}h18" stroke="{hue}" stroke-width="2.5"/>')
+        body.append(text_at(x + 24, y, name, "start"))
+        x += wide + 18
+    taller = chart.replace(found[0], f'viewBox="0 0 {px(width)} {px(y + 6)}"', 1)
+    drawing, end, after = taller.rpartition("</svg>")
+    return Html("".join((drawing, *body, end, after)))
+
+
+def write_files(charts: Mapping[str, Html], folder: Path) -> None:
+    """Write each chart as `<name>.svg`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, chart in charts.items():
+        (folder / f"{name}.svg").write_text(standalone(chart), encoding="utf-8")
 
 
 def px(value: float) -> str:

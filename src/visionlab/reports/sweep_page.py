@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from visionlab.reports import charts, comparing, settings, verdicts
+from visionlab.reports import charts, comparing, settings, svg, verdicts
 from visionlab.reports.gather import gather
 from visionlab.reports.importance import importance
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
-from visionlab.reports.svg import Axis
+from visionlab.reports.svg import Axis, Keep
 from visionlab.reports.trials import Sweep, Trial
 
 
 def write(directory: str | Path) -> Path:
-    """Write report.html of a sweep directory from its sweep.json and its runs.
+    """Write report.html and figures/ of a sweep directory from its sweep.json and its runs.
 
     It may be called at any time: while trials are under way, the page shows the best so far.
 
@@ -34,17 +34,20 @@ def write(directory: str | Path) -> Path:
     kind = "good" if done == _total(sweep) and _over(sweep) else "warn"
     badge = f"{done} of {_total(sweep)} trials"
     page = Page(f"Sweep {sweep.name}", subtitle=subtitle(sweep), badge=badge, badge_kind=kind)
+    drawn: dict[str, Html] = {}
+    keep = drawn.__setitem__
     page.section("Best", *best(sweep))
     page.section("Best compromises", *front(sweep, target))
     page.section("Trials", *trials(sweep, target))
     page.section("Repetitions", *repetitions(sweep, target))
-    page.section("Importance", *importances(sweep))
-    page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None))
+    page.section("Importance", *importances(sweep, keep))
+    page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None, keep))
     if sweep.objective.endswith("/acc"):
-        page.section("Cost", *comparing.costs(sweep.entries, sweep.objective))
+        page.section("Cost", *comparing.costs(sweep.entries, sweep.objective, keep))
         tests, untested = verdicts.paired_tests(sweep.entries, sweep.objective) if not sweep.replicates else ([], 0)
         page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
     page.section("Failed trials", *failures(sweep))
+    svg.write_files(drawn, target.parent / "figures")
     return page.write(target)
 
 
@@ -212,7 +215,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def importances(sweep: Sweep) -> list[Html]:
+def importances(sweep: Sweep, keep: Keep) -> list[Html]:
     """How much each hyperparameter mattered, and the trials as parallel coordinates."""
     names = settings.short_names(sweep.swept)
     done = sweep.ranked
@@ -225,6 +228,7 @@ def importances(sweep: Sweep) -> list[Html]:
             axis=Axis("share of the variation explained", 0, 1, share=True),
             label="importance of each hyperparameter",
         )
+        keep("importance", chart)
         parts.append(figure(chart, f"Importance for {sweep.objective}: {found.method}; {len(done)} trials."))
     lines = parallel(
         [(trial.key, trial.overrides, trial.value) for trial in done],
@@ -239,6 +243,7 @@ def importances(sweep: Sweep) -> list[Html]:
             "A line a trial, the stronger the better; orange is the best. Drag along an axis to keep the trials that "
             "pass there; a click lets go."
         )
+        keep("parallel_coordinates", lines)
         parts.append(figure(lines, words))
     return parts
 
