@@ -184,7 +184,6 @@ def main() -> None:
     advice = [
         f"trainer.precision={found['precision']}",
         f"model.channels_last={str(found['channels_last']).lower()}",
-        *(["optimizer.fused=true"] if found["fused"] else []),
     ]
     contenders: dict[str, Callable[[], float]] = {
         "bare": lambda: bare(args),

@@ -77,7 +77,7 @@ def test_seconds_end_a_training(tmp_path):
 
 
 def test_no_fused_optimizer_where_scaled_gradients_are_clipped(tmp_path, monkeypatch):
-    """Lightning refuses it, and `auto` means fused on CUDA."""
+    """Lightning refuses it, so `auto` must not choose it."""
     asked, really = [], optimizers.build
     monkeypatch.setattr(optimizers, "build", lambda *a, fusible: asked.append(fusible) or really(*a, fusible=fusible))
     for number, settings in enumerate((["trainer.precision=bf16-mixed"], ["trainer.gradient_clip_val=1"])):

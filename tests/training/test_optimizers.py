@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import hydra
@@ -47,8 +48,40 @@ def test_arguments_come_from_the_config(network):
     )
     (group,) = optimizer.param_groups
     assert (group["lr"], group["amsgrad"], list(group["betas"])) == (0.02, True, [0.8, 0.9])
-    assert not group["fused"]  # auto, on a CPU
-    assert build(config("sgd", "optimizer.fused=true"), network).param_groups[0]["fused"]
+    assert group["fused"]  # auto
+    assert not build(config("sgd", "optimizer.fused=false"), network).param_groups[0]["fused"]
+    assert not build(config("sgd"), network, fusible=False).param_groups[0]["fused"]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_fused_step_is_the_plain_one(name, layout):
+    """In any memory format of kernels, and from a state that was saved and loaded."""
+    found = []
+    for fused in ("auto", False):
+        torch.manual_seed(0)
+        network = CifarResNet(num_classes=10, depth=8).to(memory_format=layout)
+        settings = config(name, f"optimizer.fused={fused}", "optimizer.weight_decay=0.01")
+        optimizer = build(settings, network)
+        for step in range(4):
+            loss = torch.nn.functional.cross_entropy(network(torch.randn(8, 3, 8, 8)), torch.arange(8))
+            optimizer.zero_grad()
+            loss.backward()
+            if step == 2:
+                buffer = io.BytesIO()
+                torch.save(optimizer.state_dict(), buffer)
+                optimizer = build(settings, network)
+                optimizer.load_state_dict(torch.load(io.BytesIO(buffer.getvalue())))
+            optimizer.step()
+        found.append([parameter.detach().clone() for parameter in network.parameters()])
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=2e-5)
+
+
+def test_no_fused_step_on_weights_with_gaps(network):
+    """Their gradients have other strides, which torch's kernel for the CPU does not look at."""
+    network.fc.weight = torch.nn.Parameter(torch.randn(64, 10).T)
+    assert not build(config("sgd"), network).param_groups[0]["fused"]
 
 
 def test_layers_learn_the_slower_the_earlier_they_are(network):

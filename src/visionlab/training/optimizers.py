@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from visionlab.errors import ConfigError
 from visionlab.models.layers import layers
@@ -19,7 +19,7 @@ def build(config: Factory | Mapping[str, Any], network: nn.Module, *, fusible: b
 
     Args:
         config: Node of `conf/optimizer/`: torch's arguments and `layer_decay`, `decay_biases_and_norms`, `fused` (auto:
-            on CUDA, if `fusible`). The network must be on its device already.
+            where it is right and fast, if `fusible`). The network must be on its device already.
         network: The network.
         fusible: Whether nothing stands against a fused kernel.
 
@@ -41,13 +41,25 @@ def build(config: Factory | Mapping[str, Any], network: nn.Module, *, fusible: b
     )
     extra = {}
     if ours["fused"] is not None:  # optimizers without a fused kernel have no such key in their config
-        on_cuda = all(parameter.device.type == "cuda" for parameter in network.parameters())
-        extra["fused"] = on_cuda and fusible if ours["fused"] == "auto" else ours["fused"]
+        auto = fusible and all(map(_fusible, network.parameters()))
+        extra["fused"] = auto if ours["fused"] == "auto" else ours["fused"]
     try:
         optimizer: torch.optim.Optimizer = factory(groups, **extra)
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ConfigError(f"The optimizer cannot be built: {error}", where="optimizer") from error
     return optimizer
+
+
+def _fusible(parameter: Tensor) -> bool:
+    """Whether torch has a fused kernel that is right for a parameter.
+
+    That of the CPU pairs parameter, gradient and momentum by their places in memory, whatever their strides. Autograd
+    gives a gradient the strides of its parameter if that fills its memory, as those here do.
+    """
+    if parameter.device.type == "cpu":
+        formats = [torch.contiguous_format, *([torch.channels_last] if parameter.ndim == 4 else [])]
+        return any(parameter.is_contiguous(memory_format=each) for each in formats)
+    return parameter.device.type == "cuda"
 
 
 def parameter_groups(

@@ -22,20 +22,16 @@ class Variant:
     Attributes:
         precision: 32-true or bf16-mixed, as the Trainer calls them.
         channels_last: Memory format of images and kernels.
-        fused: Whether the optimizer's step is one kernel.
         compiled: Whether the network goes through torch.compile.
     """
 
     precision: str = "32-true"
     channels_last: bool = False
-    fused: bool = False
     compiled: bool = False
 
     def overrides(self) -> list[str]:
         """Return what to paste behind `python -m visionlab.train`."""
         found = [f"trainer.precision={self.precision}", f"model.channels_last={str(self.channels_last).lower()}"]
-        if self.fused:
-            found.append("optimizer.fused=true")
         if self.compiled:
             found.append("model.compile=true")
         return found

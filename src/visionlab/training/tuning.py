@@ -19,7 +19,7 @@ KEPT = 0.98  # of Lightning's running mean of the loss, when a loss is added
 
 
 def speed(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
-    """Time precision and memory format together, then a fused optimizer and torch.compile on the best of them.
+    """Time precision and memory format together, then torch.compile on the best of them.
 
     Returns:
         Rows (setting, images_per_second, times_the_default) and the overrides of the fastest.
@@ -29,19 +29,17 @@ def speed(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
     grid = [Variant(p, c) for p in ("32-true", "bf16-mixed") for c in (False, True)]
     seconds = _time(config, data, device, grid)
     best = min(grid, key=seconds.__getitem__)
-    further = [Variant(best.precision, best.channels_last, fused=True)]
     if config.compile and _has_compiler(device):
-        further += [Variant(best.precision, c, compiled=True) for c in (False, True)]
-    later = _time(config, data, device, [best, *further])
-    # Two sittings are compared through the variant that sat in both.
-    seconds |= {variant: later[variant] * seconds[best] / later[best] for variant in further if variant in later}
+        compiled = [Variant(best.precision, c, compiled=True) for c in (False, True)]
+        later = _time(config, data, device, [best, *compiled])
+        # Two sittings are compared through the variant that sat in both.
+        seconds |= {variant: later[variant] * seconds[best] / later[best] for variant in compiled}
     order = sorted(seconds, key=seconds.__getitem__)
     images = len(next(iter(data.train_dataloader())).labels)  # of a step: all that there are, where a batch takes more
     rows = [
         {
             "precision": variant.precision,
             "channels_last": variant.channels_last,
-            "fused": variant.fused,
             "compiled": variant.compiled,
             "images_per_second": round(images / seconds[variant], 1),
             "times_the_default": round(seconds[default] / seconds[variant], 2),
@@ -125,21 +123,16 @@ def batch_size(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
 def _time(
     config: DictConfig, data: ImageDataModule, device: torch.device, variants: list[Variant]
 ) -> dict[Variant, float]:
-    """Time variants in turns; one that this device or optimizer cannot do is left out."""
+    """Time variants in turns."""
     steps = {}
     for variant in variants:
         classifier: ImageClassifier = build.classifier(config, data, pretrained=False).to(device)
-        settings = dict(classifier.optimizer_config)
-        if "fused" in settings:
-            settings["fused"] = variant.fused
-        elif variant.fused:
-            continue
-        optimizer = optimizers.build(settings, classifier.network)
+        optimizer = optimizers.build(classifier.optimizer_config, classifier.network)
         batches = endless(data.train_dataloader())
         preprocess = data.preprocess.to(device)
         steps[repr(variant)] = step_of(classifier, optimizer, batches, variant, preprocess)
     seconds = in_turns(steps, int(config.steps), device)
-    return {variant: seconds[repr(variant)] for variant in variants if repr(variant) in seconds}
+    return {variant: seconds[repr(variant)] for variant in variants}
 
 
 def _device(config: DictConfig) -> torch.device:
