@@ -32,6 +32,8 @@ def enter(door: Callable[[], Any]) -> None:
         # Hydra lists all groups for its own template, twice, which takes longer than all the rest; ours lists its own.
         Hydra.format_config_groups = lambda *_, **__: ""  # type: ignore[method-assign]
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Hydra's parser takes overrides in one piece only, so that none could be added behind the flag of a sweep.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in {"-m", "--multirun"})
     try:
         visionlab_sweepers.register()
         door()

@@ -28,7 +28,8 @@ def test_the_same_command_with_more_values_trains_only_those(sweeping, capsys):
     before = {name: result["started"] for name, result in sweeping.runs.items()}
     capsys.readouterr()
 
-    assert sweeping.command("optimizer.lr=0.01,0.001,0.1") == 0
+    # Added behind the flag, as one adds to a command of the history.
+    assert sweeping.give(*sweeping.base, f"outputs={sweeping.outputs}", "-m", "optimizer.lr=0.01,0.001,0.1") == 0
 
     assert "2 of 3 trials were remembered" in capsys.readouterr().out
     assert {name: result["started"] for name, result in sweeping.runs.items() if name in before} == before
