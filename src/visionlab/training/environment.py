@@ -35,16 +35,20 @@ def source() -> dict[str, str | None]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+            done = subprocess.run(["git", *words], cwd=root, capture_output=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip()
+        return os.fsdecode(done.stdout).strip()
 
     # An installed package may lie inside somebody else's checkout, whose commits say nothing about us.
     if not (root / "src" / "visionlab").is_dir() or not (commit := git("rev-parse", "--short=10", "HEAD")):
         return {"commit": None, "uncommitted": None}
-    diff = git("diff", "HEAD", "--", "src", "conf")
-    return {"commit": commit, "uncommitted": hashlib.sha256(diff.encode()).hexdigest()[:10] if diff else None}
+    changed = os.fsencode(git("diff", "HEAD", "--", "src", "conf") or "")
+    # A diff has no file that git was not told of, as that of a new network often is.
+    for name in (git("ls-files", "--others", "--exclude-standard", "-z", "--", "src", "conf") or "").split("\0"):
+        if name and (root / name).is_file():
+            changed += os.fsencode(name) + (root / name).read_bytes()
+    return {"commit": commit, "uncommitted": hashlib.sha256(changed).hexdigest()[:10] if changed else None}
 
 
 def digest_of_weights(weights: str | None) -> str | None:

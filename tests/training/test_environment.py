@@ -1,0 +1,41 @@
+"""What a run says that it ran on, and what of our own source has changed since."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from visionlab.training import environment
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with one commit, that visionlab takes for its own."""
+    home = tmp_path / "src/visionlab/training"
+    home.mkdir(parents=True)
+    shutil.copy(environment.__file__, home)
+    (tmp_path / "conf").mkdir()
+    monkeypatch.setattr(environment, "__file__", str(home / "environment.py"))
+    who = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.com")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_an_edit_of_a_new_file_changes_the_source_too(checkout):
+    assert environment.source()["uncommitted"] is None
+    network = checkout / "src/visionlab/models/my_net.py"
+    network.parent.mkdir()
+    found = []
+    for text in ("width = 32\n", "width = 64\n"):
+        network.write_text(text)
+        found.append(environment.source()["uncommitted"])
+    assert None not in found
+    assert found[0] != found[1]
+
+
+def test_a_known_file_that_is_edited_changes_the_source(checkout):
+    file = checkout / "src/visionlab/training/environment.py"
+    file.write_text(Path(file).read_text() + "# \udcff\n", errors="surrogateescape")
+    assert environment.source()["uncommitted"] is not None
