@@ -6,16 +6,23 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visionlab.errors import UserError
 from visionlab.runs import Run
 
+if TYPE_CHECKING:
+    import torch
+
 PACKAGES = ("visionlab", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "hydra-core")
 
 
-def describe() -> dict[str, Any]:
-    """Return machine, versions, thread count and the state of our own source, for result.json."""
+def describe(device: "torch.device") -> dict[str, Any]:
+    """Return machine, versions, thread count and the state of our own source, for result.json.
+
+    Args:
+        device: What the run computes on, which on a machine with a GPU may be its CPU all the same.
+    """
     import torch
 
     found: dict[str, Any] = {
@@ -23,7 +30,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "versions": {name: version(name) for name in PACKAGES},
     }
     return found | source()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import lightning
+import torch
 from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -69,7 +70,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     trainer = build.trainer(config, callbacks=callbacks, loggers=loggers, folder=run.dir)
 
     if trainer.is_global_zero:
-        _begin(run, plain, overrides, data, classifier, layers)
+        _begin(run, plain, overrides, data, classifier, layers, trainer.strategy.root_device)
     memory = devices.enough_memory(config.data.batch_size, key="data.batch_size", remedy=SMALLER)
     with _state_of(run, recorded=trainer.is_global_zero), memory, interruption.watching():
         fit_began = time.perf_counter()
@@ -168,6 +169,7 @@ def _begin(
     data: ImageDataModule,
     classifier: ImageClassifier,
     layers: Summary,
+    device: torch.device,
 ) -> None:
     """Record what is about to be trained, and from now on that it runs."""
     before = run.result
@@ -207,7 +209,7 @@ def _begin(
             **_trained(classifier),
         },
         reference=reference.of(plain),
-        environment=environment.describe(),
+        environment=environment.describe(device),
     )  # fmt: skip
 
 
