@@ -177,6 +177,7 @@ RULES: dict[str, Rule] = {
     "augment.erasing": Number(0, 1),
     "model.channels_last": YES_NO,
     "model.compile": YES_NO,
+    "model.weights": Text(or_null=True),
     "model.freeze": Text(),
     "model.frozen_norms": Choice(("eval", "train")),
     "optimizer.lr": Number(0, open_low=True),

@@ -10,6 +10,7 @@ from visionlab.data.files import Placed, build, class_folders, stamped
 from visionlab.data.index import Index, Split
 from visionlab.data.module import ImageDataModule
 from visionlab.data.splits import carve, leading, order_keys
+from visionlab.data.values import at_least_one
 
 BACKGROUND = frozenset({"BACKGROUND_Google"})  # no class: images of anything
 TEST_FRACTION = 1 / 3  # that of the lists of report 003
@@ -35,6 +36,8 @@ class Caltech101(ImageDataModule):
 
     def __init__(self, *, train_per_class: int | None = None, **common: Any) -> None:
         super().__init__(**common)
+        if train_per_class is not None:
+            at_least_one("train_per_class", train_per_class)
         self.train_per_class = train_per_class
 
     def find(self) -> Index:

@@ -37,8 +37,10 @@ class Filters:
         """Read the config's values; sizes are "300x200", width first.
 
         Raises:
-            ConfigError: A size that is none.
+            ConfigError: A size that is none, or no list of them.
         """
+        if not isinstance(keep_sizes, list | tuple | None):
+            raise _no_size(keep_sizes)
         return cls(None if keep_sizes is None else tuple(map(_size, keep_sizes)), min_side, max_aspect)
 
     def passed(self, sizes: IntArray) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
@@ -58,12 +60,16 @@ class Filters:
 def _size(text: str) -> tuple[int, int]:
     width, x, height = str(text).lower().partition("x")
     if not (x and width.isdigit() and height.isdigit()):
-        raise ConfigError(
-            f"data.keep_sizes has {text!r}, which is no size",
-            where="data.keep_sizes",
-            remedy="give a list of WIDTHxHEIGHT in px, for example data.keep_sizes=[300x300]",
-        )
+        raise _no_size(text)
     return int(width), int(height)
+
+
+def _no_size(given: object) -> ConfigError:
+    return ConfigError(
+        f"data.keep_sizes has {given!r}, which is no size",
+        where="data.keep_sizes",
+        remedy="give a list of WIDTHxHEIGHT in px, for example data.keep_sizes=[300x300]",
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class RandAugment(Step):
     """
 
     def __init__(self, *, number: int = 2, magnitude: int = 9) -> None:
-        if not isinstance(number, int) or number < 1 or not 0 <= magnitude <= _BINS:
+        strong = isinstance(magnitude, int | float) and 0 <= magnitude <= _BINS
+        if not isinstance(number, int) or number < 1 or not strong:
             raise ConfigError(
                 f"RandAugment with number={number} and magnitude={magnitude}",
                 where="augment",

@@ -6,6 +6,7 @@ import numpy as np
 
 from visionlab.data.index import ByteArray, Index, Split
 from visionlab.data.module import ImageDataModule
+from visionlab.data.values import at_least_one
 
 
 class Synthetic(ImageDataModule):
@@ -22,6 +23,8 @@ class Synthetic(ImageDataModule):
 
     def __init__(self, *, images: int = 10_000, kinds: int = 10, **common: Any) -> None:
         super().__init__(**common)
+        at_least_one("images", images)
+        at_least_one("kinds", kinds)
         self.images, self.kinds = images, kinds
 
     def find(self) -> Index:

@@ -14,8 +14,8 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         ConfigError: It is no size.
     """
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2 or any(not isinstance(side, int) or side is True or side < 1 for side in sides):
         raise ConfigError(
             f"data.image_size={size} is no size",
             where="data.image_size",

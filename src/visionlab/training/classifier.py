@@ -1,6 +1,10 @@
 """The LightningModule of every architecture: a network, a loss, an optimizer, a scheduler and their metrics."""
 
+import functools
+import inspect
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +12,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from visionlab.data.batch import Batch
+from visionlab.errors import ConfigError
 from visionlab.models import freezing
 from visionlab.training import optimizers, schedulers
 from visionlab.training.seeding import seed_step
@@ -64,7 +69,7 @@ class ImageClassifier(LightningModule):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
-            self.network = supply(network, num_classes=num_classes, image_size=image_size)
+            self.network = _built(network, num_classes=num_classes, image_size=image_size)
         self.loss = supply(loss, num_classes=num_classes, class_counts=class_counts)
         self.name, self.weights, self.seed = name, weights, seed
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
@@ -206,3 +211,22 @@ class ImageClassifier(LightningModule):
             loss = self.loss(logits, batch.labels)
         self.tally.update(loss, logits, batch.labels)
         return logits
+
+
+def _built(factory: Callable[..., nn.Module], **offers: Any) -> Any:
+    """Build the network; a value that its layers refuse is a mistake in the config.
+
+    Raises:
+        ConfigError: They do; it says where in the network's file, which may be new and have the mistake in it.
+    """
+    try:
+        return supply(factory, **offers)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        file = inspect.getsourcefile(factory.func if isinstance(factory, functools.partial) else factory)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(
+            f"the network cannot be built: {said[0]}",
+            where="model.network" + (f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""),
+            remedy="give what the comments of its file in conf/model/ allow",
+        ) from error
