@@ -121,6 +121,7 @@ def nothing_left(tmp_path):
         (["model.weights=5"], "text or null"),
         (["model.network.dropout=1.5"], "in: model.network (simple_cnn.py, line"),
         (["model.network.dense_units=many"], "in: model.network (simple_cnn.py, line"),
+        (["callbacks.rollback.patience=2", "callbacks.rollback.mode=mx"], "max, min"),
         (["data.image_size=1.5"], "in: data.image_size"),
         (["data.image_size=null"], "in: data.image_size"),
         (["data.keep_sizes=300"], "give a list of WIDTHxHEIGHT"),
