@@ -115,6 +115,16 @@ def test_a_run_stands_beside_what_was_printed_for_its_own_settings():
     assert reference.of({"reference": {"a/b": 1, "trials": [{"c.d": 2, "a/b": 3}]}, "c": None}) == {"a/b": 1}
 
 
+def test_the_validation_losses_that_report_003_printed_stand_beside_ours():
+    printed = {
+        "003_alexnet_scratch": 4.55, "003_alexnet_scratch_gamma05": 2.95, "003_alexnet_scratch_lr01": 2.85,
+        "003_alexnet_pretrained": 0.7162, "003_alexnet_finetuned": 0.74, "003_alexnet_frozen_convolutions": 0.6,
+        "003_alexnet_frozen_fc": 2.03, "003_alexnet_augmented1": 1.21, "003_alexnet_augmented2": 1.27,
+        "003_alexnet_augmented3": 0.76, "003_resnet50": 0.34, "003_vgg16": 0.66,
+    }  # fmt: skip
+    assert {name: compose([f"experiment={name}"]).reference.get("val/loss") for name in printed} == printed
+
+
 def test_a_note_stands_with_its_own_row_alone():
     block = {"a/b": 1, "source": "s", "note": "of the first", "trials": [{"c": 1, "a/b": 2}, {"c": 2, "note": "own"}]}
     assert [reference.of({"reference": block, "c": value}).get("note") for value in (0, 1, 2)] == [
