@@ -79,6 +79,13 @@ def test_help_explains_the_keys(console, door):
     assert "hydra:" not in text and "defaults:" not in text and "alexnet" not in text
 
 
+@pytest.mark.parametrize(("door", "key"), [("explore", "out: null"), ("probe", "k: 20"), ("tune", "what: speed")])
+def test_help_of_a_door_that_takes_what_train_takes_explains_its_own_keys(console, door, key):
+    code, text = console(door, "--help")
+    assert code == 0 and f"\n{key}\n" in text
+    assert "hydra:" not in text and "defaults:" not in text
+
+
 @pytest.mark.parametrize("arguments", [[], ["train", "--help"], ["export", "--help"]])
 def test_saying_what_there_is_imports_nothing_heavy(arguments):
     code = (
