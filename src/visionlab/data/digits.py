@@ -7,7 +7,7 @@ from visionlab.data.module import ImageDataModule
 
 
 class Digits(ImageDataModule):
-    """Grey digits as three equal channels; one fifth is set aside for test where `test_fraction` says nothing else."""
+    """Grey digits as three equal channels; without a `test_fraction`, as conf/data/digits has one, no test split."""
 
     own_size = 32
     own_mean = (0.3054, 0.3054, 0.3054)

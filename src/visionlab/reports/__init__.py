@@ -1,1 +1,1 @@
-"""Tables, figures and pages, made from run directories alone."""
+"""Tables, figures and pages: those about runs from run directories alone, those about images from a survey of them."""
