@@ -109,7 +109,7 @@ def test_a_checkpoint_of_another_network_is_an_error(quick_run, tmp_path, conten
 def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
     with pytest.raises(RunError, match="no run lies here"):
         visionlab.evaluate(tmp_path)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"no key 'rot'\n  in: data.rot\n  do: did you mean 'root'"):
         visionlab.evaluate(quick_run, data={"rot": "x"})
     for wrong in ({"split": "tset"}, {"batch_size": -1}):
         with pytest.raises(ConfigError, match="is not possible"):

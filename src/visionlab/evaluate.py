@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
 from visionlab.config import check, resolved
-from visionlab.errors import ConfigError, DataError
+from visionlab.errors import ConfigError, DataError, nearest
 from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
@@ -60,11 +60,11 @@ def evaluate(
 
     run = run if isinstance(run, Run) else Run.open(run)
     config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
-    OmegaConf.set_struct(config, True)
-    try:
-        config.data.update(data or {})
-    except Exception as error:
-        raise ConfigError(f"the run's data have no such key: {error}", where="data") from error
+    for key in data or {}:
+        if key not in config.data:
+            remedy = nearest(str(key), map(str, config.data))
+            raise ConfigError(f"the run's data have no key '{key}'", where=f"data.{key}", remedy=remedy)
+    config.data.update(data or {})
     config.data.batch_size = batch_size or config.data.batch_size
     plain = resolved(config)
     check(plain)
