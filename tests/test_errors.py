@@ -115,6 +115,8 @@ def nothing_left(tmp_path):
         (["data=folder"], "data.root must be given"),
         (["data=folder", "data.root=null"], "give text"),
         (["data=folder", "data.root=nowhere"], "nowhere"),
+        (["data=folder", "data.root=nowhere", "data.csv=5"], "in: data.csv"),
+        (["data=folder", "data.root=nowhere", "data.cache_dir=5"], "in: data.cache_dir"),
         (["data=cifar10", "data.root=nowhere"], "data.download=true"),
         (["model.weights=nowhere.pt"], "nowhere.pt"),
         (["model.freeze=nowhere"], "nowhere"),

@@ -168,6 +168,7 @@ RULES: dict[str, Rule] = {
     "data.on_bad_image": Choice(("error", "skip")),
     "data.resize": Choice(("stretch", "crop", "pad", "none")),
     "data.crop_ratio": Number(0, 1, open_low=True),
+    "data.cache_dir": Text(or_null=True),
     "data.download": YES_NO,
     "data.workers": Number(1, whole=True, or_null=True),
     "data.min_side": Number(1, whole=True, or_null=True),

@@ -6,6 +6,7 @@ from typing import Any
 from visionlab.data.index import Index
 from visionlab.data.listing import find
 from visionlab.data.module import ImageDataModule
+from visionlab.errors import ConfigError
 
 
 class Folder(ImageDataModule):
@@ -18,6 +19,10 @@ class Folder(ImageDataModule):
 
     def __init__(self, *, csv: str | Path | None = None, **common: Any) -> None:
         super().__init__(**common)
+        given: object = csv  # of any type, where a config has it
+        if not isinstance(given, str | Path | None):
+            remedy = "give the path of a table below data.root, or null"
+            raise ConfigError(f"data.csv={csv} is no file", where="data.csv", remedy=remedy)
         self.csv = csv
 
     def find(self) -> Index:
