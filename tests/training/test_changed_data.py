@@ -8,6 +8,8 @@ from PIL import Image
 
 import visionlab
 from quick import QUICK
+from visionlab.data.files import class_folders
+from visionlab.data.module import ImageDataModule
 from visionlab.errors import DataError
 from visionlab.training import outcome
 
@@ -34,6 +36,16 @@ def train(table, tmp_path):
         return visionlab.train([*QUICK, *data, *overrides], directory=tmp_path / "run")
 
     return call
+
+
+class Mine(ImageDataModule):
+    """A data set of one's own, whose files only its class can find."""
+
+    def __init__(self, *, csv, **common):
+        super().__init__(**common)
+
+    def find(self):
+        return class_folders(self.root)
 
 
 def learnt_images_become_test_images(table):
@@ -100,3 +112,15 @@ def test_a_failed_run_that_is_asked_to_resume_is_not_cleared(train, capsys):
     run.update(status="failed")
     assert visionlab.train([f"resume={run.dir}"]).status == "completed"
     assert "Continuing the interrupted run" in capsys.readouterr().out
+
+
+def test_a_data_set_of_ones_own_is_looked_at_as_folders_are(table, tmp_path, capsys):
+    def train():
+        own = ["data=folder", f"data._target_={__name__}.Mine", f"data.root={table.parent}"]
+        visionlab.train([*QUICK, *own, "data.batch_size=8"], directory=tmp_path / "run")
+        return capsys.readouterr().out
+
+    train()
+    assert "since then" not in train()
+    shutil.copy(table.parent / "cat" / "0.png", table.parent / "cat" / "12.png")
+    assert "the images have changed: 25 files, were 24" in train()

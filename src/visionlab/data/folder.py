@@ -28,7 +28,3 @@ class Folder(ImageDataModule):
     def find(self) -> Index:
         """Return the images of the class folders or of the list."""
         return find(self.root, self.csv)
-
-    def summary(self) -> dict[str, Any]:
-        """Return what a result records about the data; `listing` tells a later run whether files have changed."""
-        return super().summary() | {"listing": self.index.listing()}

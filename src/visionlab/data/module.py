@@ -187,7 +187,8 @@ class ImageDataModule(LightningDataModule, ABC):
         the files. skipped: bad files. others: files left out for their endings, counted by these. removed: by filter.
         duplicates: images that have an identical one before them; of these `across` were taken out of train (or
         validation), as their likes are in validation or test, and `disputed` have likes in other classes.
-        expanded_from: originals of an enlarged training split.
+        expanded_from: originals of an enlarged training split. listing: of files that nobody published, which may
+        change from one run to the next.
         """
         splits, rows, groups = self.splits, self.fit.rows, self.fit.groups
         content = hashlib.sha256()
@@ -210,6 +211,8 @@ class ImageDataModule(LightningDataModule, ABC):
         }
         if self.variants is not None:
             summary["expanded_from"] = len(splits.train)
+        if self.source is None and self.index.stamps is not None:
+            summary["listing"] = self.index.listing()
         return summary
 
     def image_names(self, rows: Tensor | Sequence[int]) -> list[str]:

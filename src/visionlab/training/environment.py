@@ -14,6 +14,7 @@ from visionlab.runs import Run
 if TYPE_CHECKING:
     import torch
 
+FOLDER = "visionlab.data.folder.Folder"
 PACKAGES = ("visionlab", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "hydra-core")
 
 
@@ -71,8 +72,8 @@ def digest_of_weights(weights: str | None) -> str | None:
 def changes(run: Run, root: str | None = None) -> list[str]:
     """Return, as sentences, what a completed run was recorded with that is different now.
 
-    Cheap, since it is asked whenever a run answers from memory: it imports no torch and reads no image; a person's own
-    folder it lists.
+    Cheap, since it is asked whenever a run answers from memory: it reads no image, and imports no torch but for a data
+    set of a person's own class; a person's own images it lists.
 
     Args:
         run: The run.
@@ -103,9 +104,17 @@ def changes(run: Run, root: str | None = None) -> list[str]:
 
 def _listing(run: Run) -> dict[str, int | str] | None:
     """List the images of a run anew; None where they are not to be found any more."""
+    data = run.config["data"]
+    if data["_target_"] != FOLDER:
+        from hydra.utils import instantiate
+
+        try:
+            listed: dict[str, int | str] = instantiate(data, _partial_=True, _convert_="all")().find().listing()
+        except Exception:  # its code may raise anything by now, and the answer does not hang on it
+            return None
+        return listed
     from visionlab.data.listing import find
 
-    data = run.config["data"]
     try:
         return find(Path(data["root"]).expanduser(), data["csv"]).listing()
     except UserError:
