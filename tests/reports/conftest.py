@@ -13,7 +13,7 @@ def no_png():
 @pytest.fixture
 def run_dir(tmp_path):
     """A run with 3 classes, one of which has a dangerous name, and a reference figure."""
-    reference = {"reference": {"test/acc": 0.71, "source": "a <b>report</b>"}}
+    reference = {"reference": {"test/acc": 0.71, "train/acc": 0.9, "source": "a <b>report</b>"}}
     return make_run(tmp_path / "made_up-tiny_cnn-abcdef0000", result=reference)
 
 

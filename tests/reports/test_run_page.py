@@ -56,6 +56,7 @@ def test_the_headline_agrees_with_result_json(run_dir, page):
     assert page.tiles["Parameters"][0] == f"{result['model']['parameters']:,}"
     gap = 100 * (metrics["test/acc"] - 0.71)
     assert page.tiles["Reported test/acc"] == ("71.00 %", f"ours {gap:+.1f} points · a <b>report</b>")
+    assert page.tiles["Reported train/acc"] == ("90.00 %", "a <b>report</b>"), "of which ours has no figure"
 
 
 def test_files_that_were_left_out_for_their_endings_are_told_of(run_dir):

@@ -176,7 +176,7 @@ def _reference(reference: Mapping[str, Any], metrics: Mapping[str, Any]) -> list
     for key, value in reference.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        share = key in metrics and not key.endswith("loss")
+        share = not key.endswith("loss")
         gap = ""
         if metrics.get(key) is not None:
             gap = f"ours {100 * (metrics[key] - value):+.1f} points" if share else f"ours {significant(metrics[key])}"

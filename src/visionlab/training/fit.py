@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 import lightning
@@ -106,7 +107,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             metrics=metrics,
             evaluated=splits,
             evaluated_images={e.split: len(e.rows) for e in evaluations},
-            images_per_second=_median([row["images_per_second"] for row in rows]),
+            images_per_second=median(row["images_per_second"] for row in rows) if rows else None,
             model=run.result["model"] | (_trained(classifier) if trainer.world_size == 1 else {}),
         )
         # The result stands, whatever becomes of its page; a signal that came meanwhile is answered at the end.
@@ -274,8 +275,3 @@ def _state_of(run: Run, *, recorded: bool) -> Iterator[None]:
 def _evaluate(trainer: Any, classifier: ImageClassifier, data: ImageDataModule, split: str) -> evaluation.Evaluation:
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()
     return evaluation.evaluate(trainer, classifier, loader, split, data.preprocess)
-
-
-def _median(values: list[float]) -> float | None:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else None
