@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn.metrics import classification_report
 
-from visionlab.reports.paired import each_pair, holm, mcnemar
+from visionlab.reports.paired import PairedTest, each_pair, holm, mcnemar, same_images
 from visionlab.reports.reading import Predictions
 from visionlab.reports.statistics import calibration, class_scores, wilson
 
@@ -37,6 +39,14 @@ def test_class_scores_agree_with_scikit_learn(seed):
     assert ours.accuracy == pytest.approx((target == predicted).mean())
 
 
+def test_a_class_that_is_neither_true_nor_predicted_takes_no_part_in_the_averages():
+    target, predicted = [0, 0, 2, 2, 2], [0, 2, 2, 2, 0]
+    confusion = np.zeros((4, 4), np.int64)
+    np.add.at(confusion, (target, predicted), 1)
+    theirs = classification_report(target, predicted, output_dict=True)
+    assert class_scores(confusion).macro == pytest.approx(tuple(theirs["macro avg"].values())[:3])
+
+
 def test_calibration_by_hand():
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55, np.nan])
     correct = np.array([True, True, True, False, True, False, True])
@@ -53,6 +63,12 @@ def test_a_confidence_of_exactly_one_and_zero_lies_in_the_outer_bins():
     assert found.counts.tolist() == [1, 0, 0, 1]
 
 
+def test_a_confidence_on_an_edge_lies_in_the_bin_below():
+    found = calibration(np.array([0.25, 0.5, 0.5, 0.75]), np.array([True, True, False, False]), bins=4)
+    assert found.counts.tolist() == [1, 2, 1, 0]
+    assert found.ece == pytest.approx((0.75 + 0 + 0.75) / 4)
+
+
 def test_mcnemar_mid_p_of_the_paper():
     # Fagerland et al. 2013, table 2: 1 and 7 discordant pairs have p = 0.039; and equal counts say nothing.
     assert mcnemar(np.array([1, 7, 4]), np.array([7, 1, 4])) == pytest.approx([0.0390625, 0.0390625, 1.0])
@@ -60,6 +76,7 @@ def test_mcnemar_mid_p_of_the_paper():
 
 def test_holm_by_hand():
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.6, 0.9])).tolist() == [1, 1]
 
 
 def predictions(images, right):
@@ -85,3 +102,26 @@ def test_a_clear_difference_names_the_better_run():
     assert found.better == "good"
     low, high = found.interval
     assert low < bad.mean() - good.mean() < high < 0
+
+
+def test_the_interval_is_that_of_the_mean_of_the_differences():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
+    (found,) = each_pair(["A", "B"], [predictions(range(200), a), predictions(range(200), b)])
+    each = a.astype(float) - b
+    half = norm.ppf(0.975) * each.std() / 200**0.5
+    assert found.interval == pytest.approx((each.mean() - half, each.mean() + half))
+
+
+def test_the_verdict_is_by_the_corrected_p():
+    found = PairedTest("A", "B", 100, only_a=20, only_b=8, p=0.03, adjusted=0.06)
+    assert found.better is None
+    assert replace(found, adjusted=0.04).better == "A"
+
+
+def test_images_are_the_same_only_with_the_same_classes():
+    a, turned = predictions([0, 1, 2], [1, 1, 0]), predictions([2, 1, 0], [1, 1, 0])
+    assert same_images(a, a) and same_images(a, turned)
+    assert not same_images(a, predictions([0, 1, 3], [1, 1, 0]))
+    for other in (a, turned):
+        assert not same_images(a, replace(other, target=["a", "b", "a"]))
