@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import classification_report
 
 from fabricate import make_run, written
 from reading_html import read
@@ -92,8 +93,23 @@ def test_the_report_and_the_matrix_agree_with_confusion_csv(run_dir, page):
     assert len(heat) == 2
     for r, row in heat[0]["counts"].items():
         assert {int(c): n for c, n in row.items()} == {c: n for c, n in enumerate(counts[int(r)]) if n}
-    first = page.tables["confusions"][1]
-    assert int(first[2]) == max(counts[r, c] for r, c in np.ndindex(3, 3) if r != c)
+    names, listed = [row["target"] for row in table], page.tables["confusions"][1:]
+    assert len(listed) == 6
+    for true, taken, images, share in listed:
+        count = counts[names.index(true), names.index(taken)]
+        assert int(images) == count and share == f"{100 * count / counts[names.index(true)].sum():.1f} %"
+    assert int(listed[0][2]) == max(counts[r, c] for r, c in np.ndindex(3, 3) if r != c)
+
+
+def test_the_report_is_that_of_scikit_learn(run_dir, page):
+    test = [row for row in rows(run_dir / "predictions.csv") if row["split"] == "test"]
+    theirs = classification_report([r["target"] for r in test], [r["predicted"] for r in test], output_dict=True)
+    accuracy, (_, *shown) = theirs.pop("accuracy"), page.tables["classification-report"]
+    ours = {cells[0].replace("average", "avg"): cells[1:] for cells in shown}
+    assert ours.pop("accuracy")[2] == written_percent(accuracy)
+    assert ours.keys() == theirs.keys()
+    for name, (precision, recall, f1, support) in ((name, row.values()) for name, row in theirs.items()):
+        assert ours[name] == [*map(written_percent, (precision, recall, f1)), str(int(support))]
 
 
 def test_calibration_and_samples_agree_with_predictions_csv(run_dir, page):
@@ -105,12 +121,20 @@ def test_calibration_and_samples_agree_with_predictions_csv(run_dir, page):
     value, below = page.tiles["Expected calibration error"]
     assert value == written_percent(sum(gaps) / len(test))
     assert "15 bins" in below
+    assert page.tiles["Mean confidence"][0] == written_percent(confidence.mean())
+    assert page.tiles["Accuracy"] == (written_percent(right.mean()), "120 test images")
     pictures = [found for tag, found in page.tags if tag == "img"]
     chosen = np.load(run_dir / "samples.npz")["rows"]
     everything = rows(run_dir / "predictions.csv")
     assert [picture["alt"] for picture in pictures] == [everything[i]["image"] for i in chosen]
     wrong = sum(everything[i]["correct"] == "0" for i in chosen)
     assert sum((found.get("class") or "") == "wrong" for tag, found in page.tags if tag == "figure") == wrong
+
+
+@pytest.mark.parametrize(("skill", "says"), [(0.3, "surer than it is right"), (0.98, "less sure than it could be")])
+def test_a_model_that_is_too_sure_or_not_sure_enough_is_called_that(tmp_path, skill, says):
+    page = read(written(make_run(tmp_path / "run", skill=skill)))
+    assert page.tiles["Mean confidence"][1] == f"the model is {says}"
 
 
 def test_settings_command_model_data_and_environment_stand_there(page, run_dir):
