@@ -60,3 +60,14 @@ def test_noise_is_explained_by_nothing(count):
     trials = [({key: float(rng.random()) for key in ("lr", "decay", "drop")}, rng.normal()) for _ in range(count)]
     found = importance(trials, ["lr", "decay", "drop"])
     assert "fANOVA" in found.method and sum(found.shares.values()) < 0.1
+
+
+def test_groups_of_few_trials_have_their_chance_taken_off():
+    """Epsilon squared by hand: of (16, 1, 17), the sums of squares between, within and in all, 16 less 1 * 1 / 2."""
+
+    def share(first, second):
+        trials = [({"word": word}, float(y)) for word, values in (("a", first), ("b", second)) for y in values]
+        return importance(trials, ["word"]).shares["word"]
+
+    assert share((1, 2), (5, 6)) == pytest.approx(15.5 / 17)
+    assert share((1, 3), (2, 4)) == 0  # of (1, 4, 5): less than chance alone gives
