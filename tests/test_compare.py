@@ -92,6 +92,13 @@ def test_the_page_says_who_is_really_better_and_who_is_not(three, tmp_path):
     assert "the difference can be chance" in page
 
 
+def test_runs_of_which_some_were_not_tested_are_ranked_by_validation(three, tmp_path):
+    untested = make_run(tmp_path / "untested", test=0, skill=0.7, config={"model.name": "net_c"})
+    assert compare(*three, untested, out=tmp_path / "out").metric == "val/acc"
+    failed = make_run(tmp_path / "failed", status="failed", result={"metrics": {}}, config={"model.name": "net_c"})
+    assert compare(*three, failed, out=tmp_path / "out").metric == "test/acc", "one that is no answer has no say"
+
+
 def test_the_table_of_runs_agrees_with_the_results(three, tmp_path):
     head, *body = read(compare(*three, out=tmp_path / "out").page).tables["runs"]
     accuracies = sorted((result(directory)["metrics"]["test/acc"] for directory in three), reverse=True)
@@ -133,10 +140,16 @@ def test_the_best_is_better_only_than_those_on_the_same_images(tmp_path):
 
 
 def test_repeated_experiments_have_mean_and_deviation(three, tmp_path):
-    page = compare(*three, out=tmp_path / "out").page.read_text()
-    first, second = (result(directory)["metrics"]["test/acc"] for directory in three[:2])
-    assert f"{50 * (first + second):.2f}" in page
-    assert f"± {100 * abs(first - second) / 2**0.5:.2f}" in page
+    head, repeated, alone = read(compare(*three, out=tmp_path / "out").page).tables["repetitions"]
+    for kind in ("test/acc", "val/acc"):
+        first, second = sorted(result(directory)["metrics"][kind] for directory in three[:2])
+        at = head.index(f"{kind} mean")
+        assert head[at + 1 : at + 4] == ["± deviation", "least", "most"] and first < second
+        assert repeated[at : at + 4] == [
+            f"{50 * (first + second):.2f} %", f"± {100 * (second - first) / 2**0.5:.2f}",
+            f"{100 * first:.2f} %", f"{100 * second:.2f} %",
+        ]  # fmt: skip
+    assert [repeated[1], alone[1]] == ["2", "1"]
 
 
 def test_every_chart_is_a_file_of_its_own_with_its_legend(three, tmp_path):
