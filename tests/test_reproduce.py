@@ -178,6 +178,13 @@ def test_seeds_on_the_same_images_leave_the_error_by_their_number_as_it_is(tmp_p
         assert row.error == pytest.approx((2 * 0.8 * 0.2 / 200) ** 0.5)
 
 
+def test_the_error_is_that_of_the_split_and_of_the_images_that_were_evaluated(tmp_path):
+    result = {"metrics": {"test/acc": 0.8, "val/acc": 0.5}, "evaluated_images": {"val": 40, "test": 50}}
+    runs = [Run(make_run(tmp_path / "run", test=200, val=100, result=result))]
+    assert Row("001_best", printed={"test/acc": 0.75}, runs=runs).error == pytest.approx((2 * 0.8 * 0.2 / 50) ** 0.5)
+    assert Row("001_best", printed={"val/acc": 0.75}, runs=runs).error == pytest.approx((2 * 0.5 * 0.5 / 40) ** 0.5)
+
+
 def test_a_training_longer_than_the_reports_is_not_the_reports(data, tmp_path):
     own = [*TINY, f"data.root={data / 'tiny_imagenet10'}", f"outputs={tmp_path / 'outputs'}"]
     visionlab.train(["experiment=002_alexnet_adam", "trainer.max_epochs=2", *own])
@@ -236,6 +243,29 @@ def test_a_table_keeps_what_another_machine_measured(row):
     assert markdown(here, today="2 May", standing=second) == second, "a page grew as it was written again"
     assert "other words" in markdown(here, today="2 May", remark="In other words.", standing=second)
     assert "small" not in markdown(here, today="2 May", remark="In other words.", standing=second)
+
+
+def test_ours_is_the_mean_over_seeds_and_the_difference_is_ours_less_the_printed(tmp_path):
+    """By hand: 0.62 and 0.58 of 200 images; the error of the difference from one other run is sqrt(2 * 0.24 / 200)."""
+    where = {"device": "cuda", "cores": 16, "versions": {"torch": "2.15.0"}}
+    given = {"data.train_fraction": 1.0, "data.image_size": 32, "trainer.max_epochs": 8, "trainer.precision": "32-true"}
+    runs = []
+    for seed, share, day in ((0, 0.62, 3), (1, 0.58, 2)):
+        result = {"metrics": {"test/acc": share}, "environment": where, "started": f"2026-11-0{day}T23:00:00+00:00"}
+        runs.append(Run(make_run(tmp_path / str(seed), test=200, seed=seed, result=result, config=given)))
+
+    def cells(**changes):
+        row = Row("001_best", printed={"test/acc": 0.7}, runs=runs, epochs=8, image_size=32)
+        vars(row).update(changes)
+        (line,) = lines(markdown([row], today="1 May")).values()
+        return [cell.strip() for cell in line.split("|")[3:]]
+
+    whole = cells()
+    assert whole[:4] == ["0.700", "0.600 ± 0.028", "2", "-0.100 (2.0)"]
+    assert whole[5].startswith("3 November 2026; "), "not when its last run began"
+    for other in ({"epochs": 9}, {"stand_ins": ["other photographs"]}, {"image_size": 64}):
+        assert cells(**other)[:4] == ["0.700", "0.600 ± 0.028", "2", ""], "it is not the report's"
+    assert cells(printed={})[:4] == ["", "0.600 ± 0.028", "2", ""]
 
 
 def test_a_shortened_training_does_not_take_the_place_of_a_whole_one(row):
