@@ -34,9 +34,23 @@ def test_figures_agree_with_scikit_learn_also_when_the_last_batch_is_smaller(pre
     assert tally.matrix().tolist() == metrics.confusion_matrix(labels, guess, labels=range(7)).tolist()
 
 
-def test_padding_counts_nowhere(predictions):
+def test_a_class_that_is_neither_true_nor_predicted_takes_no_part_in_f1():
+    labels, guess = torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 2, 2, 2, 0])
+    tally = Tally(4)
+    tally.update(torch.tensor(1.0), torch.eye(4)[guess], labels)
+    assert tally.compute()["f1"].item() == pytest.approx(metrics.f1_score(labels, guess, average="macro"))
+
+
+def test_of_mixed_labels_the_largest_share_counts():
+    tally = Tally(3)
+    tally.update(torch.tensor(1.0), torch.eye(3), torch.tensor([[0.6, 0.4, 0], [0.7, 0.3, 0], [0, 0.1, 0.9]]))
+    assert tally.matrix().tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("weight", [None, torch.arange(1.0, 8)])
+def test_padding_counts_nowhere(predictions, weight):
     logits, labels = predictions
-    plain, padded = Tally(7, k=5), Tally(7, k=5)
+    plain, padded = (Tally(7, k=5, class_weight=weight) for _ in range(2))
     loss = torch.nn.functional.cross_entropy(logits, labels)
     plain.update(loss, logits, labels)
     padded.update(loss, torch.cat([logits, logits[:9]]), torch.cat([labels, torch.full((9,), -1)]))
