@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from lightning import LightningModule, Trainer
 
 import visionlab
 from quick import QUICK
 from visionlab.runs import Run
+from visionlab.training import callbacks
 
 LONGER = [*QUICK, "trainer.max_epochs=6", "model=simple_cnn_bn", "model.network.filters=[4,8]"]
 
@@ -73,6 +75,29 @@ def test_averaged_weights_are_what_is_validated_kept_and_evaluated(tmp_path, ave
     best = min(rows, key=lambda row: row["val/loss"])
     assert averaged.result["metrics"]["val/loss"] == pytest.approx(best["val/loss"], rel=1e-5)
     assert visionlab.evaluate(averaged, "val").metrics["loss"] == pytest.approx(best["val/loss"], rel=1e-5)
+
+
+def test_the_moving_average_is_taken_after_each_step():
+    """By hand: a weight that is -1, -2 and -3 after its steps, and begins the average at -1, of which half is kept."""
+
+    class Falling(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def training_step(self, batch, batch_idx):
+            return self.weight.sum()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    module = Falling()
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", callbacks=[callbacks.ema(decay=0.5)], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, torch.utils.data.DataLoader(range(3)))
+    assert module.weight.item() == pytest.approx(0.5 * (0.5 * -1 + 0.5 * -2) + 0.5 * -3)
 
 
 def test_the_mean_of_the_weights_is_their_mean(tmp_path):

@@ -45,3 +45,18 @@ def test_the_sums_of_an_epoch_are_saved_for_all_ranks_and_go_on_once():
         assert written["state_dict"].keys() == checkpoint["state_dict"].keys()
         classifier.on_train_start()
         assert classifier.train_tally.images == images
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"), [("max", [float("nan"), 0.5, 0.7, 0.7, 0.6]), ("min", [float("nan"), 0.7, 0.5, 0.5, 0.6])]
+)
+def test_the_earliest_of_the_best_epochs_is_kept_and_a_nan_is_none(tmp_path, mode, values):
+    checkpoints, saved = Checkpoints(Run(tmp_path), monitor="val/x", mode=mode), []
+    trainer = SimpleNamespace(
+        callbacks=[], save_checkpoint=lambda path, weights_only: saved.append((path.name, trainer.current_epoch))
+    )
+    for epoch, value in enumerate(values):
+        trainer.callback_metrics, trainer.current_epoch = {"val/x": torch.tensor(value)}, epoch
+        checkpoints.on_train_epoch_end(trainer, None)
+    assert saved == [("best.ckpt", 1), ("best.ckpt", 2)]
+    assert checkpoints.best_epoch == 2 and checkpoints.best == pytest.approx(values[2])
