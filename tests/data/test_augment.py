@@ -18,6 +18,7 @@ from visionlab.data.augment import Augmentation
 from visionlab.data.color import ColorJitter
 from visionlab.data.draws import keys, uniforms
 from visionlab.data.geometric import Crop, Flip, Warp
+from visionlab.data.mix import Mix
 from visionlab.data.policy import RandAugment
 from visionlab.errors import ConfigError
 
@@ -183,6 +184,16 @@ def test_mixed_pairs_are_neighbours_and_labels_tell_the_shares():
     pasted = (y - partner).abs().amax(1) < 1e-6
     assert (kept | pasted).all(), "cutmix made pixels of its own"
     torch.testing.assert_close(kept.float().mean((1, 2)), own, atol=0.03, rtol=0)  # a few pixels are equal by chance
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.64, 0.75])
+def test_the_rectangle_of_cutmix_has_the_area_that_was_drawn(weight):
+    """Of Beta(1, 1), which is uniform; in the middle, so that no border cuts it."""
+    u = torch.tensor([[weight, 0.5, 0.5, 0.0]]).expand(2, -1)
+    x = torch.stack([torch.zeros(3, 40, 40), torch.ones(3, 40, 40)])
+    y, target = Mix(mixup=0.0, cutmix=1.0)(x, torch.tensor([0, 1]), u, torch.tensor([0, 1]), 2)
+    assert target[0, 0].item() == pytest.approx(weight, abs=0.03)
+    assert 1 - y[0].mean().item() == pytest.approx(target[0, 0].item(), abs=1e-5)
 
 
 def test_with_mixup_and_cutmix_each_image_gets_one_of_the_two():

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from visionlab.data import policy
 from visionlab.data.color import ColorJitter, Grayscale, shift_hue
-from visionlab.data.geometric import Flip, affine, crop, homography, warp
+from visionlab.data.geometric import Crop, Flip, Warp, affine, crop, homography, warp
 from visionlab.data.policy import RandAugment
 
 BILINEAR = InterpolationMode.BILINEAR
@@ -43,6 +43,15 @@ def test_crop_equals_zero_padding_and_cropping(padding):
         assert torch.equal(y[i], TF.crop(TF.pad(x[i], [padding] * 4), int(top[i]), int(left[i]), 30, 22))
 
 
+def test_crop_draws_every_window_from_one_corner_to_the_other():
+    x, steps = images(), 5  # of 2 px to either side
+    u = torch.tensor([[(i + 0.5) / steps, (j + 0.5) / steps] for i in range(steps) for j in range(steps)])
+    y = Crop(padding=2)(x[4:5].expand(len(u), -1, -1, -1), u)
+    padded = torch.nn.functional.pad(x[4], (2,) * 4)
+    windows = [padded[:, i : i + 30, j : j + 22] for i in range(steps) for j in range(steps)]
+    assert torch.equal(y, torch.stack(windows))
+
+
 @pytest.mark.parametrize(("degrees", "right", "down", "scale"), [(0, 3, -2, 1), (25, 0, 0, 1), (-130, 2.5, 4, 0.7)])
 def test_affine(degrees, right, down, scale):
     x = images()
@@ -50,6 +59,26 @@ def test_affine(degrees, right, down, scale):
     y = warp(x, affine(*values)[:, :2])
     expected = TF.affine(x, degrees, [right, down], scale, [0.0, 0.0], interpolation=BILINEAR)
     assert (y - expected).abs().max() < 1e-3
+
+
+def test_a_warp_draws_within_its_ranges():
+    x = images()
+    u = torch.full((12, 13), 0.75)
+    u[:, 1] = 0.25  # to the left
+    y = Warp(degrees=30, translate=0.2, scale=(0.8, 1.2))(x, u)
+    expected = TF.affine(x, 15, [-0.1 * 22, 0.1 * 30], 1.1, [0.0, 0.0], interpolation=BILINEAR)
+    assert (y - expected).abs().max() < 1e-3
+
+
+def test_a_perspective_moves_corners_inwards_with_its_probability():
+    """All four by a quarter of half the side: that is a scaling."""
+    x = images()
+    u = torch.full((12, 13), 0.5)
+    u[:6, 4], u[6:, 4] = 0.2, 0.4
+    y = Warp(perspective=0.5, perspective_p=0.3)(x, u)
+    expected = TF.affine(x, 0, [0, 0], 0.75, [0.0, 0.0], interpolation=BILINEAR)
+    assert (y[:6] - expected[:6]).abs().max() < 1e-3
+    assert (y[6:] - x[6:]).abs().max() < 1e-4
 
 
 def test_perspective():
@@ -149,6 +178,30 @@ def test_unsigned_changes_of_randaugment():
     assert torch.equal(rounded(policy._solarize(x, sign, threshold=99.5 / 255)), TF.solarize(as_bytes, 100))
     close(policy._stretch_contrast(x, sign), TF.autocontrast(x))
     assert torch.equal(rounded(policy._equalize(x, sign)), TF.equalize(as_bytes))
+
+
+@pytest.mark.parametrize("magnitude", [9, 21])
+def test_a_magnitude_means_to_each_change_what_it_means_to_torchvisions(magnitude):
+    side = 331  # of which torchvision shifts by whole pixels at these magnitudes
+    x, space = images(5, side, side)[4:], v2.RandAugment._AUGMENTATION_SPACE
+    assert len(space) == 14
+    for number, (name, (magnitudes, _)) in enumerate(space.items()):
+        y = RandAugment(number=1, magnitude=magnitude)(x, torch.tensor([[(number + 0.5) / 14, 0.75]]))
+        found = magnitudes(31, side, side)
+        amount = 0.0 if found is None else float(found[magnitude])
+        if name in ("Posterize", "Equalize"):  # which torchvision does otherwise to numbers than to bytes
+            expected = [torchvision_change((x * 255).round().byte(), name, amount) / 255]
+        else:  # the sign of angle and slant is drawn anyway
+            signs = (1, -1) if name in ("Rotate", "ShearX", "ShearY") else (1,)
+            expected = [torchvision_change(x, name, sign * amount) for sign in signs]
+        assert min((y - one).abs().max() for one in expected) < 5e-3, name
+
+
+def test_randaugment_makes_as_many_changes_as_it_is_told():
+    x = images()
+    u = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
+    one, two = RandAugment(number=1, magnitude=12), RandAugment(number=2, magnitude=12)
+    close(two(x, u), one(one(x, u[:, :2]), u[:, 2:]))
 
 
 def test_randaugment_draws_each_change_for_some_image():
