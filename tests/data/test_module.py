@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as TF
 
 from visionlab.data.digits import Digits
 from visionlab.data.expand import Eightfold
 from visionlab.data.folder import Folder
+from visionlab.data.normalize import Normalize
 from visionlab.data.synthetic import Synthetic
 from visionlab.errors import ConfigError, DataError
 
@@ -77,6 +79,27 @@ def test_batches_are_normalised_on_the_device_and_augmented_in_training_only(mak
     data.trainer.training = True
     assert (data.on_after_batch_transfer(batch, 0).images == 2).all()
     assert calls == [(7, 5, [0, 1, 2, 3], 3)]
+
+
+def test_numbers_from_0_to_1_are_normalised_as_their_bytes():
+    """As augmentation leaves them, and as it does not."""
+    pixels = torch.randint(0, 256, (2, 3, 5, 4), generator=torch.Generator().manual_seed(0)).byte()
+    normalise = Normalize((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    expected = TF.normalize(pixels / 255, [0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    for images in (pixels, pixels / 255):
+        torch.testing.assert_close(normalise(images), expected, atol=1e-5, rtol=0)
+
+
+def test_the_seed_of_a_run_decides_the_order_and_that_of_the_split_the_split(make_folder, folder):
+    root = make_folder((20, 20))
+
+    def seen(**seeds):
+        data = folder(root, **seeds)
+        return data.splits.val.tolist(), torch.cat([batch.rows for batch in data.train_dataloader()]).tolist()
+
+    (val, order), (same, other) = seen(), seen(seed=1)
+    assert same == val and sorted(other) == sorted(order) and other != order
+    assert seen(split_seed=1)[0] != val
 
 
 def test_identical_images_are_found_kept_together_and_reported(make_folder, folder):
