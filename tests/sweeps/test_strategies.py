@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from filelock import FileLock
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from visionlab import runs
 from visionlab.config import compose, resolved
@@ -17,10 +18,14 @@ from visionlab.reports.gather import gather
 from visionlab.runs import Run
 from visionlab.sweeps import studies
 from visionlab.sweeps.engine import Engine
-from visionlab.sweeps.halving import rungs
+from visionlab.sweeps.greedy import Greedy
+from visionlab.sweeps.halving import Halving, rungs
 from visionlab.sweeps.parameter import Parameter
-from visionlab.sweeps.ranking import ranking
-from visionlab.sweeps.trial import Trial
+from visionlab.sweeps.plan import Plan
+from visionlab.sweeps.ranking import Ranked, front, ranking
+from visionlab.sweeps.results import at_epoch
+from visionlab.sweeps.space import Reader
+from visionlab.sweeps.trial import Outcome, Trial
 from visionlab.training import checkpoint_io
 
 
@@ -178,6 +183,14 @@ def test_several_objectives_have_a_front(sweeping):
     assert len(sweep["runs"]) == 3
     assert sweep["front"]
     assert all("parameters" in best["values"] for best in sweep["front"])
+    figures = [(result["metrics"]["val/acc"], -result["model"]["parameters"]) for result in sweeping.runs.values()]
+    shown = {(best["values"]["val/acc"], -best["values"]["parameters"]) for best in sweep["front"]}
+    assert shown == {f for f in figures if not any(o != f and o[0] >= f[0] and o[1] >= f[1] for o in figures)}
+    (file,) = sweeping.outputs.glob("sweeps/*/study.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    study = optuna.load_study(study_name=None, storage=storage)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert {(acc, -parameters) for acc, parameters in (trial.values for trial in study.trials)} == set(figures)
     assert not any("test/acc" in result["metrics"] for result in sweeping.runs.values())
 
 
@@ -301,6 +314,105 @@ def test_halving_with_more_budget_lets_those_go_on_that_were_dropped(sweeping, t
 
     assert trained(sweeping) == trained(fresh)
     assert sweeping.sweeps[0]["best"]["value"] == fresh.sweeps[0]["best"]["value"]
+
+
+def planned(choice, *arguments):
+    single = [text for text in arguments if text.startswith(("monitor=", "mode="))]
+    base = resolved(compose([f"sweep={choice}", *single]))
+    return Plan(base, [f"sweep={choice}", *arguments], choice, Reader(None))
+
+
+BOTH_WAYS = pytest.mark.parametrize(
+    ("direction", "sign"), [(["monitor=val/acc", "mode=max"], 1), (["monitor=val/loss", "mode=min"], -1)]
+)
+
+
+@BOTH_WAYS
+def test_halving_keeps_the_best_in_either_direction(direction, sign):
+    plan = planned("architectures", "model=mlp,alexnet", "optimizer.lr=1e-3,1e-2,1e-1", *direction)
+    halving = Halving(plan)
+    first = list(iter(halving.ask, None))
+    given_up = []
+    for trial, value in zip(first, (0.3, 0.2, 0.2, 0.5, 0.1, 0.2), strict=True):
+        given_up += halving.tell(trial, Outcome("paused", (sign * value,)))
+    assert [trial.number for trial in iter(halving.ask, None)] == [0, 3]  # a third of six
+    assert sorted(trial.number for trial in given_up) == [1, 2, 4, 5]
+
+
+@BOTH_WAYS
+def test_greedy_keeps_the_best_and_of_equals_the_first_in_either_direction(direction, sign):
+    greedy = Greedy(planned("greedy", "optimizer.lr=1,2,3", "data.batch_size=8,16", *direction))
+    for trial, value in reversed(list(zip(iter(greedy.ask, None), (0.1, 0.2, 0.2), strict=True))):
+        greedy.tell(trial, Outcome("completed", (sign * value,)))
+    assert [trial.values for trial in iter(greedy.ask, None)] == [
+        {"optimizer.lr": 2, "data.batch_size": 8}, {"optimizer.lr": 2, "data.batch_size": 16},
+    ]  # fmt: skip
+
+
+def test_a_paused_run_is_judged_by_the_best_of_its_epochs_so_far(tmp_path):
+    run = Run(tmp_path)
+    runs.write_csv(tmp_path / "metrics.csv", [{"val/x": value} for value in (0.4, 0.6, "nan", 0.5, 0.9, 0.1)])
+    assert [at_epoch(run, 4, "val/x", mode) for mode in ("max", "min")] == [0.6, 0.4]
+    assert at_epoch(run, 7, "val/x", "max") is None, "it has not come that far"
+    run.update(status="completed")
+    assert at_epoch(run, 7, "val/x", "max") == 0.9
+
+
+def test_the_front_is_of_those_that_none_beats_and_equals_stand_together():
+    def trial(number, *means):
+        return Ranked(number, {}, means, (None, None), {}, 0.0, (), None)
+
+    tried = [trial(0, 0.9, 10), trial(1, 0.9, 5), trial(2, 0.8, 1), trial(3, 0.7, 3), trial(4, 0.9, 5)]
+    assert [one.trial for one in front(tried, {"val/acc": "max", "parameters": "min"})] == [1, 2, 4]
+    assert [one.trial for one in front(tried, {"val/acc": "min", "parameters": "max"})] == [0, 3]
+
+
+@pytest.mark.parametrize(("mode", "order"), [("max", [0, 2, 1]), ("min", [1, 0, 2])])
+def test_trials_are_ranked_by_their_means_and_equals_by_their_numbers(tmp_path, mode, order):
+    entries = []
+    for trial, values in enumerate(((0.5, 0.7, 0.3), (0.2, 0.3, 0.9), (0.9, 0.3, 0.3), (0.5, 0.1, 1.0))):
+        for seed, value in enumerate(values):
+            Run(tmp_path / f"{trial}-{seed}").update(status="completed", metrics={"val/x": value})
+            overrides = {"optimizer.lr": trial, "seed": seed}
+            entries.append({"dir": f"{trial}-{seed}", "trial": trial, "overrides": overrides, "status": "completed"})
+    entries[-1]["status"] = "failed"  # so the last trial, the first or the second of all, does not count
+    found = ranking(entries[::-1], tmp_path, {"val/x": mode}, ["seed"], set())
+    assert [one.trial for one in found] == order
+
+
+def test_a_range_reaches_the_study_as_it_was_given():
+    asked, reader = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(), Reader(None)
+    for key, spec in {
+        "optimizer.lr": reader.read("optimizer.lr", "tag(log,interval(1e-4,1e-1))"),
+        "optimizer.momentum": reader.read("optimizer.momentum", "interval(0.5,0.9)"),
+        "optimizer.weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+        "data.batch_size": {"low": 16, "high": 256, "log": True},
+        "model.network.dense_units": {"low": 8, "high": 32, "step": 8},
+        "optimizer": ["sgd", "adam"],
+    }.items():
+        Parameter(key, spec).suggest(asked)
+    assert asked.distributions == {
+        "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
+        "optimizer.momentum": FloatDistribution(0.5, 0.9),
+        "optimizer.weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
+        "data.batch_size": IntDistribution(16, 256, log=True),
+        "model.network.dense_units": IntDistribution(8, 32, step=8),
+        "optimizer": CategoricalDistribution(("sgd", "adam")),
+    }
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_what_a_sampler_proposes_follows_its_seed(name):
+    def proposed(seed):
+        study = optuna.create_study(sampler=studies.sampler({"sampler": name, "startup_trials": 2}, seed, {}))
+        found = []
+        for _ in range(4):
+            trial = study.ask()
+            found.append(trial.suggest_float("x", 0, 1))
+            study.tell(trial, found[-1])
+        return found
+
+    assert proposed(1) == proposed(1) != proposed(2)
 
 
 @pytest.mark.parametrize(
