@@ -1,5 +1,6 @@
 """Identity and memory: the same question has one answer, another question has another."""
 
+import copy
 import json
 import logging
 import multiprocessing
@@ -45,6 +46,40 @@ def test_what_changes_the_outcome_changes_the_identity():
         ["+trainer.overfit_batches=1.0"],
     ]  # fmt: skip
     assert len({identity(*overrides) for overrides in different}) == len(different)
+
+
+# What conf/ marks as a matter of place; all else must tell runs apart, or one answers for another.
+PLACES = (
+    "outputs", "force", "resume", "test", "logger", "sweep", "reference", "callbacks.progress", "callbacks.checkpoint",
+    "callbacks.sweep", "data.root", "data.published", "data.cache_dir", "data.download", "data.workers",
+)  # fmt: skip
+
+
+def test_every_setting_tells_runs_apart_but_for_those_of_place():
+    def leaves(node, prefix=""):
+        for key, value in node.items():
+            yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+
+    plain = resolved(compose([*QUICK, "augment=flip", "scheduler=step"]))
+    keys, base = list(leaves(plain)), runs.identity(plain)
+    assert len(keys) > 100
+    for key in keys:
+        other = copy.deepcopy(plain)
+        *parents, last = key.split(".")
+        node = other
+        for parent in parents:
+            node = node[parent]
+        node[last] = "another"
+        of_place = any(key == place or key.startswith(f"{place}.") for place in PLACES)
+        assert (runs.identity(other) == base) == of_place, key
+
+
+def test_one_batch_is_not_all_batches():
+    plain = resolved(compose(QUICK))
+    limits = [f"{kind}_batches" for kind in ("limit_train", "limit_val", "limit_test", "overfit")]
+    for key in (*limits, "val_check_interval"):
+        one, whole = ({**plain, "trainer": plain["trainer"] | {key: value}} for value in (1, 1.0))
+        assert runs.identity(one) != runs.identity(whole), key
 
 
 def test_a_folder_of_ones_own_is_known_by_its_path(tmp_path, monkeypatch):
