@@ -73,6 +73,19 @@ def test_the_best_epoch_is_what_is_evaluated(quick_run):
     assert quick_run.result["metrics"]["val/acc"] == pytest.approx(rows[best]["val/acc"], abs=1e-7)
 
 
+def test_a_later_epoch_that_is_worse_leaves_the_figures_of_the_best(tmp_path):
+    """The third epoch's steps, twelve times too long, ruin the network."""
+    given = ["model=simple_cnn_bn", "model.network.filters=[4,8]", "optimizer=sgd", "optimizer.lr=0.05"]
+    ruin = ["scheduler=multistep", "scheduler.milestones=[2]", "scheduler.gamma=12", "trainer.max_epochs=3"]
+    run = visionlab.train([*QUICK, *given, *ruin], directory=tmp_path / "run")
+    *first, last = run.metrics
+    best = max(first, key=lambda row: row["val/acc"])
+    assert last["val/acc"] < best["val/acc"] - 0.01
+    for name in ("val/acc", "val/loss", "train/acc", "train/loss"):
+        assert run.result["metrics"][name] == pytest.approx(best[name], rel=1e-5)
+    assert run.result["best_epoch"] == best["epoch"]
+
+
 def test_load_predicts_what_the_run_predicted(quick_run):
     from visionlab.data.digits import Digits
 
