@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +115,9 @@ def test_the_second_start_decodes_nothing(make_folder, tmp_path, unread):
     first = open_store(index, TO, cache_dir=tmp_path / "cache")
     unread()
     assert open_store(index, TO, cache_dir=tmp_path / "cache").pixels.equal(first.pixels)
-    with pytest.raises(AssertionError, match="decoded again"):
-        open_store(index, Transform(size=(8, 8), resize="crop"), cache_dir=tmp_path / "cache")
+    for other in ({"resize": "crop"}, {"crop_ratio": 0.5}, {"size": (4, 16)}):
+        with pytest.raises(AssertionError, match="decoded again"):
+            open_store(index, replace(TO, **other), cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("change", ["content", "added", "removed", "renamed"])
