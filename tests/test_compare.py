@@ -106,6 +106,20 @@ def test_the_table_of_runs_agrees_with_the_results(three, tmp_path):
     assert body[-1][head.index("reported test/acc")] == "50.00 %"
 
 
+def test_the_table_of_tests_agrees_with_the_accuracies(three, tmp_path):
+    found = compare(*three, out=tmp_path / "out")
+    accuracies = {row["run"]: row["test/acc"] for row in found.rows}
+    head, *body = read(found.page).tables["tests"]
+    assert head[:7] == ["A", "B", "verdict", "difference", "95 % CI", "only A right", "only B right"]
+    assert sorted((cells[1], cells[2]) for cells in body if "net_b" in cells[1]) == [("net_b", "A is better")] * 2
+    assert [cells[2] for cells in body if "net_b" not in cells[1]] == ["may be chance"]
+    for a, b, _, difference, interval, only_a, only_b, *_ in body:
+        gap = 100 * (accuracies[a] - accuracies[b])
+        low, high = map(float, interval.split(" to "))
+        assert difference == f"{gap:+.2f}" and low < gap < high
+        assert int(only_a) - int(only_b) == pytest.approx(6 * gap)  # of 600 images
+
+
 def test_runs_on_other_images_are_not_tested_against_each_other(tmp_path):
     a = make_run(tmp_path / "a", test=300, data_seed=1, config={"model.name": "x"}, skill=0.9)
     b = make_run(tmp_path / "b", test=300, data_seed=2, config={"model.name": "y"}, skill=0.5)
