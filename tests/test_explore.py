@@ -14,6 +14,7 @@ from PIL import Image
 from visionlab import explore
 from visionlab.config import compose
 from visionlab.data import duplicates
+from visionlab.data.color import LUMA
 from visionlab.data.survey import Survey, deviations, measure_shapes
 from visionlab.errors import DataError
 from visionlab.reports import exploration
@@ -157,6 +158,25 @@ def test_alike_finds_all_pairs_and_groups_join_them():
     assert sorted(map(tuple, found.rows.tolist())) == [(3, 4400), (3, 4401), (2099, 2100), (4400, 4401)]
     assert (found.correlation > 0.99).all()
     assert duplicates.groups(found.rows) == [[3, 4400, 4401], [2099, 2100]]
+
+
+@pytest.mark.parametrize(
+    ("colour", "shared"), [((20, 60, 250), 0), ((100, 100, 100), 300)], ids=["blue skies", "portraits"]
+)
+def test_a_colour_or_what_all_images_share_makes_none_alike(colour, shared):
+    """Two have the same hash, as their grey is the same, but other colours in other places."""
+    random = torch.Generator().manual_seed(0)
+
+    def patterns(count, channels):
+        coarse = torch.rand(count, channels, 8, 8, generator=random) - 0.5
+        return torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
+
+    tints = patterns(2, 1) * 10
+    tints = torch.cat([tints / LUMA[0], -tints / LUMA[1], 0 * tints], 1)  # of no effect on the grey
+    two = torch.tensor(colour).view(3, 1, 1) + 2 * patterns(1, 1)
+    everywhere, others = shared * patterns(1, 1), 100 + 60 * patterns(30, 3)
+    for tint, pairs in ((tints, []), (tints[:1].expand(2, -1, -1, -1), [[0, 1]])):
+        assert duplicates.alike(everywhere + torch.cat([two + tint, others])).rows.tolist() == pairs
 
 
 def test_of_equal_files_one_is_compared_with_others(tmp_path):
