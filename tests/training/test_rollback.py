@@ -7,13 +7,7 @@ import torch
 
 from visionlab.training.rollback import Rollback
 
-VALUES = (
-    0.5,
-    0.7,
-    0.6,
-    0.65,
-    0.8,
-)  # of each epoch; no epoch from the third on is better than the second until the last
+VALUES = (0.5, 0.7, 0.6, 0.65, 0.8)  # of each epoch: the third and fourth are not better than the second
 
 
 class Training:
