@@ -1,5 +1,8 @@
 """What several ranks write together: they must agree when, and the file must hold the sums of all."""
 
+import errno
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +11,7 @@ import torch
 from visionlab.config import compose
 from visionlab.runs import Run
 from visionlab.training import build
+from visionlab.training.checkpoint_io import WholeCheckpointIO, load
 from visionlab.training.checkpoints import AGREE, Checkpoints
 
 
@@ -60,3 +64,29 @@ def test_the_earliest_of_the_best_epochs_is_kept_and_a_nan_is_none(tmp_path, mod
         checkpoints.on_train_epoch_end(trainer, None)
     assert saved == [("best.ckpt", 1), ("best.ckpt", 2)]
     assert checkpoints.best_epoch == 2 and checkpoints.best == pytest.approx(values[2])
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_one_before_stays_under_a_second_name_and_a_kill_leaves_no_gap(tmp_path, monkeypatch, links):
+    writer, best, really = WholeCheckpointIO(), tmp_path / "best.ckpt", Path.replace
+
+    def killed(path, target):
+        if path.suffix == ".part" and target == best and best.exists():
+            raise KeyboardInterrupt
+        return really(path, target)
+
+    def refused(*names):
+        raise OSError(errno.EPERM, "no links here")
+
+    writer.save_checkpoint({"number": 1}, best)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                writer.save_checkpoint({"number": 2}, best)
+            assert load(best) == {"number": 1}
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    writer.save_checkpoint({"number": 3}, best)
+    assert load(best) == {"number": 3} and load(tmp_path / "previous-best.ckpt") == {"number": 1}
+    assert not list(tmp_path.glob(".*.link"))

@@ -41,7 +41,7 @@ class WholeCheckpointIO(CheckpointIO):
                 os.fsync(file.fileno())
             _note_digest(part)
             if path.exists():
-                path.replace(path.with_name(f"previous-{path.name}"))
+                _keep(path)
             part.replace(path)
         except (OSError, RuntimeError) as error:
             # torch's zip writer speaks of positions in the file where the disk is full.
@@ -123,6 +123,19 @@ def forget_previous(folder: Path) -> None:
     """Remove the checkpoints that were kept in case a later one is damaged: a run that is completed needs none."""
     for path in folder.glob("previous-*"):
         path.unlink()
+
+
+def _keep(path: Path) -> None:
+    """Keep a checkpoint as `previous-*` as well: a kill before the next has its name leaves none of them nameless."""
+    second, link = path.with_name(f"previous-{path.name}"), path.with_name(f".{path.name}.{os.getpid()}.link")
+    try:
+        link.unlink(missing_ok=True)
+        os.link(path, link)
+    except OSError:  # a file system that has no links
+        path.replace(second)
+        return
+    link.replace(second)
+    link.unlink(missing_ok=True)  # still there where both were names of one file already
 
 
 def _note_digest(part: Path) -> None:
