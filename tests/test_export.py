@@ -14,6 +14,7 @@ from PIL import Image
 import visionlab
 from visionlab import exporting
 from visionlab.errors import ConfigError, DataError, RunError
+from visionlab.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,14 @@ def test_safetensors_holds_the_weights_to_the_last_bit(quick_run, tmp_path):
         assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in state.items())
     assert json.loads(made.description.read_text())["preprocessing"] == "described"
     assert made.file.stat().st_mode & 0o777 == made.description.stat().st_mode & 0o777  # others may read it too
+
+
+def test_a_network_whose_name_is_no_file_name(quick_run, tmp_path):
+    copy = Run(shutil.copytree(quick_run.dir, tmp_path / "run"))
+    copy.update(model=copy.result["model"] | {"name": "hf-hub:timm/resnet18.a1_in1k"})
+    assert (
+        visionlab.export(copy, "safetensors").file == copy.dir / "export" / "hf-hub_timm_resnet18.a1_in1k.safetensors"
+    )
 
 
 def test_a_file_that_says_something_else_is_an_error_and_is_not_left(quick_run, tmp_path, monkeypatch):

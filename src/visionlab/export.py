@@ -1,6 +1,7 @@
 """Take a trained network elsewhere, verified: `python -m visionlab.export run=... format=onnx`."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,7 +90,8 @@ def export(
     about = _describe(loaded, format, inside)
     folder = Path(out) if out is not None else run.dir / "export"
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{run.result['model']['name']}{exporting.ENDINGS[format]}"
+    name = re.sub(r"[^\w.-]+", "_", run.result["model"]["name"])  # timm has some with a slash, as hf-hub:timm/resnet18
+    file = folder / f"{name}{exporting.ENDINGS[format]}"
     part = file.with_name(f".part-{file.name}")
     try:
         with torch.no_grad():
