@@ -194,6 +194,27 @@ def test_of_equal_files_one_is_compared_with_others(tmp_path):
     assert list(map(len, survey.exact)) == [6, 5]
 
 
+def test_labels_that_contradict_each_other_come_first_in_red(tmp_path):
+    for label, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            scene(20 * label + i).save(tmp_path / name / f"{i:02d}.png")
+    for original, copy in (("a/00", "a/copy"), ("a/00", "a/third"), ("a/01", "b/wrong")):
+        (tmp_path / f"{copy}.png").write_bytes((tmp_path / f"{original}.png").read_bytes())
+    scene(2).resize((90, 90)).resize((60, 60)).save(tmp_path / "b" / "alike.png")
+    given = ["data=folder", f"data.root={tmp_path}", "data.image_size=48", f"outputs={tmp_path / 'out'}"]
+    found = explore(given)
+    assert "3 images equal to another one, byte for byte; 1 picture of them in different classes" in findings(
+        found.survey
+    )
+    assert findings(found.survey)[-1].endswith("1 in different classes")
+    page = found.page.read_text()
+    copies, alike = page[page.index("equal byte for byte") :].split("Near duplicates", 1)
+    assert "1 picture is in different classes" in copies
+    assert copies.index("b/wrong.png") < copies.index("a/copy.png"), "what needs a person comes first"
+    assert copies.count('class="wrong"') == 2 and alike.count('class="wrong"') == 2
+
+
 def test_more_pairs_than_anyone_reads_are_cut_off_and_said(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(duplicates, "MOST_PAIRS", 10, raising=False)
     for label, name in enumerate(("a", "b")):

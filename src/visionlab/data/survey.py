@@ -81,6 +81,10 @@ class Survey:
         """Whether images stand in different ones of train, val and test."""
         return len({str(split) for split in self.split_of[list(rows)]} - {""}) > 1
 
+    def disputed(self, rows: Iterable[int]) -> bool:
+        """Whether images stand in different classes."""
+        return len({int(label) for label in self.index.labels[list(rows)]}) > 1
+
     def name(self, row: int) -> str:
         """The path of an image."""
         return printable(self.index.names[row])

@@ -71,10 +71,15 @@ def findings(survey: Survey) -> list[str]:
     if len(survey.shapes.unusual):
         lines.append(f"{_some(len(survey.shapes.unusual), 'image')} of unusual shape")
     if copies := sum(len(group) - 1 for group in survey.exact):
-        lines.append(f"{_some(copies, 'image')} equal to another one, byte for byte")
+        disputed = sum(map(survey.disputed, survey.exact))
+        labels = f"; {_some(disputed, 'picture')} of them in different classes" if disputed else ""
+        lines.append(f"{_some(copies, 'image')} equal to another one, byte for byte{labels}")
     if survey.near is not None and len(survey.near.rows):
-        across = sum(map(survey.across, survey.near.rows))
-        lines.append(f"{_some(len(survey.near.rows), 'pair')} that look alike, {across:,} of them in different splits")
+        across, disputed = (sum(map(each, survey.near.rows)) for each in (survey.across, survey.disputed))
+        lines.append(
+            f"{_some(len(survey.near.rows), 'pair')} that look alike, {across:,} of them in different splits, "
+            f"{disputed:,} in different classes"
+        )
     return lines
 
 
@@ -228,10 +233,14 @@ def _unreadable(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
 
 def _duplicates(survey: Survey) -> Iterator[Html]:
     if survey.exact:
+        disputed = sum(map(survey.disputed, survey.exact))
         yield note(
             "Files that are equal byte for byte. Of those on both sides of a split only the ones in validation and "
             "test are used; copies within train are trained on as often as they are there."
         )
+        if disputed:
+            are = "is" if disputed == 1 else "are"
+            yield callout(f"{_some(disputed, 'picture')} {are} in different classes, in red: the labels contradict.")
         yield exploration_pictures.groups(survey, survey.exact)
     else:
         yield note("No two files are equal.")
@@ -241,21 +250,19 @@ def _duplicates(survey: Survey) -> Iterator[Html]:
     if not len(survey.near.rows):
         yield note("No two pictures look alike.")
         return
-    label = survey.index.labels
-    a, b = survey.near.rows.T
-    across, disputed = sum(map(survey.across, survey.near.rows)), int((label[a] != label[b]).sum())
-    groups = duplicates.groups(survey.near.rows)
+    pairs = survey.near.rows
+    across, disputed = (sum(map(each, pairs)) for each in (survey.across, survey.disputed))
+    groups = duplicates.groups(pairs)
     rest = "has all" if survey.near.complete else "has these, but later images were not compared"
     yield Html("<h3>Near duplicates</h3>")
     yield note(
-        f"{_some(len(a), 'pair')} in {_some(len(groups), 'group')} look alike without being equal; {across:,} of them "
-        f"in different splits, {disputed:,} in different classes. Found by a perceptual hash (at most "
+        f"{_some(len(pairs), 'pair')} in {_some(len(groups), 'group')} look alike without being equal; {across:,} of "
+        f"them in different splits, {disputed:,} in different classes. Found by a perceptual hash (at most "
         f"{duplicates.MOST_BITS} of {duplicates.BITS} bits differ) and the correlation of thumbnails (at least "
-        f"{duplicates.LEAST_CORRELATION}). Groups in several splits come first, in red. Nothing is done about them; "
-        f"near_duplicates.csv {rest}."
+        f"{duplicates.LEAST_CORRELATION}). Groups in several splits or classes come first, in red. Nothing is done "
+        f"about them; near_duplicates.csv {rest}."
     )
-    first = sorted(groups, key=lambda group: (not survey.across(group), -len(group)))
-    yield exploration_pictures.groups(survey, first)
+    yield exploration_pictures.groups(survey, groups)
 
 
 def _colours(survey: Survey) -> Iterator[Html]:

@@ -26,15 +26,17 @@ def unusual(survey: Survey) -> Html:
 
 
 def groups(survey: Survey, found: Sequence[Sequence[int]]) -> Html:
-    """Some groups as rows of pictures: those that stand in several splits are marked."""
+    """Some groups as rows of pictures: those that stand in several splits or classes first, and marked."""
+    odd = [survey.across(group) or survey.disputed(group) for group in found]
+    order = sorted(range(len(found)), key=lambda i: (not odd[i], -len(found[i])))
     parts = []
-    for group in found[: SHOWN // 2]:
-        across = survey.across(group)
+    for i in order[: SHOWN // 2]:
+        group = found[i]
         items = [
             (
                 _stored(survey, row),
                 survey.class_of(row),
-                False if across else None,
+                False if odd[i] else None,
                 join([SPLITS.get(str(survey.split_of[row]), "left out").lower(), f" · {survey.name(row)}"]),
             )
             for row in group[:6]
