@@ -43,6 +43,10 @@ def test_too_little_to_tell_says_nothing():
     assert importance(grid(lambda lr, model: 0.5), ["lr"]) is None
     assert importance([({"lr": 1}, 0.1), ({"lr": 2}, 0.2), ({"lr": 3}, float("nan"))], ["lr"]) is None
     assert importance(grid(lambda lr, model: lr), ["elsewhere"]) is None
+    for count in (7, 12):  # by the means of groups and by a forest
+        models = [({"model": f"net_{n}", "lr": n % 2}, 0.1 * n) for n in range(count)]
+        assert importance(models, ["model"]) is None, "one trial of each says nothing of chance"
+        assert list(importance(models, ["model", "lr"]).shares) == ["lr"]
 
 
 def test_few_trials_come_with_a_warning():

@@ -32,10 +32,11 @@ def importance(trials: Sequence[tuple[Mapping[str, Any], float]], keys: Sequence
         keys: The hyperparameters.
 
     Returns:
-        None with fewer than four trials or where nothing varies.
+        None with fewer than four trials or where nothing varies; nor is there a share of words of which each has one
+        trial, as of one architecture a trial: it would be 100 % of noise too.
     """
     known = [(dict(values), metric) for values, metric in trials if math.isfinite(metric)]
-    varied = [key for key in keys if len({str(values.get(key)) for values, _ in known}) > 1]
+    varied = [key for key in keys if _varied([values.get(key) for values, _ in known])]
     if len(known) < 4 or not varied or len({metric for _, metric in known}) < 2:
         return None
     continuous = any(len({str(values.get(key)) for values, _ in known}) > len(known) / 2 for key in varied)
@@ -46,6 +47,11 @@ def importance(trials: Sequence[tuple[Mapping[str, Any], float]], keys: Sequence
     if len(known) < FEWEST_EACH * len(varied):
         return Importance(found.shares, f"{found.method}; too few trials to tell the hyperparameters apart")
     return found
+
+
+def _varied(values: list[Any]) -> bool:
+    kinds = len(set(map(str, values)))
+    return kinds > 1 and (kinds < len(values) or all(_is_number(value) for value in values))
 
 
 def _group_means(trials: list[tuple[dict[str, Any], float]], keys: list[str]) -> Importance:

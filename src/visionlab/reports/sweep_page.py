@@ -40,7 +40,7 @@ def write(directory: str | Path) -> Path:
     page.section("Best compromises", *front(sweep, target))
     page.section("Trials", *trials(sweep, target))
     page.section("Repetitions", *repetitions(sweep, target))
-    page.section("Importance", *importances(sweep, keep))
+    page.section("Hyperparameters", *importances(sweep, keep))
     page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None, keep))
     if sweep.objective.endswith("/acc"):
         page.section("Cost", *comparing.costs(sweep.entries, sweep.objective, keep))
