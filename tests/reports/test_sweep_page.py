@@ -68,6 +68,30 @@ def test_failed_trials_say_why_even_without_a_directory(tmp_path):
     assert page.tables["trials-lr"][0][1:4] == ["lr", "optimizer", "dropout"]
 
 
+def test_trials_that_never_began_leave_the_names_of_the_others_short(tmp_path):
+    runs = []
+    for trial, model in enumerate(("net_a", "net_b", "net_c", "net_d", "net_e")):
+        row = {"dir": f"../../{model}", "trial": trial, "overrides": {"model": model}, "status": "completed"}
+        if trial < 3:
+            named = {"model": {"name": model}}
+            config = {"model.name": model, "data.image_size": 32}
+            make_run(tmp_path / model, test=0, seed=trial, skill=0.9 - 0.3 * trial, config=config, result=named)
+        else:
+            row |= {"status": "failed", "error": "the images are too small"}
+        runs.append(row)
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    content = {"name": "s", "objectives": {"val/acc": "max"}, "swept": ["model"], "replicates": [], "runs": runs}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    page = read(sweep_page.write(folder))
+    assert [cells[:2] for cells in page.tables["tests"][1:]] == [
+        ["net_a", "net_b"],
+        ["net_a", "net_c"],
+        ["net_b", "net_c"],
+    ]
+    assert [cells[1] for cells in page.tables["failures"][1:]] == ["model=net_d", "model=net_e"]
+
+
 def test_runs_without_the_figure_that_is_sought_are_failed_trials(tmp_path):
     """The runs have completed, and have no such metric: the name is a typo."""
     sweep = make_sweep(tmp_path, trials=2, failed=0, head={"objectives": {"val/accuracy": "max"}})

@@ -169,15 +169,17 @@ def _title(entry: Entry) -> str:
 def _name(entries: list[Entry], columns: list[str]) -> None:
     """Give each run a name of its own, its group (repetitions of one experiment) and the group's colour."""
     short = settings.short_names(columns)
-    several_data = len({entry.data for entry in entries}) > 1
-    several_models = len({entry.model for entry in entries}) > 1
+    begun = [entry for entry in entries if entry.settings]  # the others have neither data nor a model, but overrides
+    several_data = len({entry.data for entry in begun}) > 1
+    several_models = len({entry.model for entry in begun}) > 1
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         key = settings.experiment(entry.settings) if entry.settings else str(entry.run.dir)
         groups.setdefault(key, []).append(entry)
     titles = {key: _title(members[0]) for key, members in groups.items()}
     titled = all(titles.values()) and len(set(titles.values())) > 1  # runs of several files
-    obvious = len({(entry.data, entry.model) for entry in entries}) == len(groups)  # the model's name says it all
+    # whether the model's name says it all
+    obvious = len({(entry.data, entry.model) for entry in begun}) == sum(bool(m[0].settings) for m in groups.values())
     for place, (group, members) in enumerate(groups.items()):
         for entry in members:
             said = [key for key in columns if key in entry.settings and not obvious]
@@ -187,8 +189,8 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
             told = [f"{short[key]}={_short(entry.settings[key])}" for key in said]
             if not titled and entry.overrides and (len(told) > 3 or not entry.settings):
                 told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
-            parts = [titles[group]] if titled else [entry.data] * several_data
-            if not titled and (several_models or not told):
+            parts = [titles[group]] if titled else [entry.data] * (several_data and bool(entry.data))
+            if not titled and ((several_models and entry.model) or not told):
                 parts.append(entry.model or entry.run.dir.name)
             entry.experiment = " ".join([*parts, *told[:4]])
             entry.group, entry.hue = place, colour(place)
