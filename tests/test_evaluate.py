@@ -162,4 +162,5 @@ def test_all_images_of_other_data_can_be_evaluated(photos, tmp_path, caplog):
 def test_validation_stands_in_where_there_is_no_test_split(tmp_path, capsys):
     run = visionlab.train([*QUICK, "data.test_fraction=null", f"outputs={tmp_path}"])
     assert run.result["evaluated"] == ["val"] and "test/acc" not in run.result["metrics"]
-    assert "no test split" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no test split" in printed and "data.test_fraction=0.2" in printed, "and how to get one"

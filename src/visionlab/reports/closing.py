@@ -36,7 +36,8 @@ def finished(run: Run, console: Console | None = None) -> None:
     console.print()
     console.print(table)
     if "test" not in splits and not data.get("test"):
-        console.print("The set has no test split; these are validation figures.", style="dim")
+        words = "The set has no test split; these are validation figures. data.test_fraction=0.2 holds one back."
+        console.print(words, style="dim")
     _where(run, console)
 
 
