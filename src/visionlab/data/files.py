@@ -78,7 +78,11 @@ def images(root: Path, below: str, others: Counter[str] | None = None) -> list[F
         root: What the names are relative to.
         below: Path from there.
         others: The endings of further files that may be images are counted here.
+
+    Raises:
+        DataError: The folder does not exist or cannot be listed.
     """
+    require_folder(root / below)
     found: list[Found] = []
     _walk(root, below, (os.path.realpath(root / below),), found, Counter() if others is None else others)
     return found

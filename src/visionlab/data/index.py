@@ -38,7 +38,7 @@ class Index:
         classes: K class names.
         splits: int64 [N] of `Split`.
         stamps: int64 [N, 2] of size in bytes and modification time in ns, which tell a changed file; None for pixels
-            that are computed.
+            that are computed, and for `ImageDataModule` to find.
         frames: Returns uint8 [h, w, 3] of a row, for sets whose images are no files of their own.
         empty: Class folders without an image, which make no class.
         others: Files of the class folders that were left out for their endings, counted by these.

@@ -16,6 +16,7 @@ from visionlab.data.batch import Batch
 from visionlab.data.checks import Filters, check
 from visionlab.data.download import Source
 from visionlab.data.expand import Expansion
+from visionlab.data.files import stamped
 from visionlab.data.index import Index, IntArray, canonical, printable
 from visionlab.data.loader import Loader
 from visionlab.data.normalize import Normalize
@@ -154,6 +155,8 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.source is not None and not self.present():
             self.source.provide(self.root, download=self.download)
         self.index = self.find()
+        if self.index.stamps is None and self.index.frames is None:  # files of which `find` gave the names alone
+            self.index.stamps = np.array([stamped(self.index.root, name)[1:] for name in self.index.names])
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
         if self.num_classes < 2:
