@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from visionlab.reports import figures
+from visionlab.reports import figures, run_figures
 
 
 def test_curves_mark_the_best_epoch_and_name_the_lines():
@@ -73,6 +73,14 @@ def test_captions_are_green_and_red():
     colours = [to_hex(text.get_color()) for text in drawn.axes[0].texts]
     assert colours == ["#0b7a4b", "#c02b20", "#171a21"]
     drawn.canvas.draw()  # a dollar sign in a name is no formula
+
+
+@pytest.mark.parametrize("name", ["European fire salamander", "grand piano (Flügel)", "dalmatian dog"])
+def test_captions_neither_run_into_each_other_nor_out_of_the_picture(name):
+    line = {"predicted": name, "target": name, "confidence": "0.999", "correct": "0"}
+    drawn = figures.sample_grid(np.zeros((2, 32, 32, 3), np.uint8), [run_figures.caption(line)] * 2, [False] * 2)
+    first, last = (text.get_window_extent() for text in drawn.axes[0].texts)
+    assert first.x1 < last.x0 and last.x1 <= drawn.bbox.x1
 
 
 def test_an_image_stands_where_its_caption_says():

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,15 +61,16 @@ def _draw(run: Reading, folder: Path) -> None:
     for name, chosen in zip(("samples", "mistakes"), run.sample_groups, strict=True):
         if chosen:
             lines = [run.lines[places[i]] for i in chosen]
-            captions = [
-                f"{_brief(line['predicted'])} · {100 * float(line['confidence']):.0f} %"
-                + ("" if line["correct"] == "1" else f"\nis {_brief(line['target'])}")
-                for line in lines
-            ]
-            grid = figures.sample_grid(images[chosen], captions, [line["correct"] == "1" for line in lines])
+            right = [line["correct"] == "1" for line in lines]
+            grid = figures.sample_grid(images[chosen], list(map(caption, lines)), right)
             grid.savefig(folder / f"{name}.png")
 
 
-def _brief(name: str) -> str:
-    """Shorten a class name to what fits under an image of the grid."""
-    return name if len(name) <= 18 else f"{name[:17]}…"
+def caption(line: Mapping[str, str]) -> str:
+    """Say what an image of the grid was taken for and what it is, with names as long as fit under it."""
+    found = f"{_brief(line['predicted'], 14)} · {100 * float(line['confidence']):.0f} %"
+    return found if line["correct"] == "1" else f"{found}\nis {_brief(line['target'], 18)}"
+
+
+def _brief(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
