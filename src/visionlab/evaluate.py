@@ -116,8 +116,8 @@ def job(config: DictConfig) -> None:
     run = Run.open(asked.pop("run"))
     found = evaluate(run, **asked)
     mirrored = " with their mirror images" if asked["tta"] else ""
-    console = Console()
-    console.print(f"{run.dir.name}, {found.split}, {len(found.rows):,} images{mirrored}", highlight=False)
+    console = Console(highlight=False, markup=False)
+    console.print(f"{run.dir.name}, {found.split}, {len(found.rows):,} images{mirrored}")
     table = Table(box=None)
     for column in ("", "now", "result.json"):
         table.add_column(column, justify="left" if not column else "right")

@@ -67,10 +67,10 @@ def job(config: DictConfig) -> None:
 
     hydra = HydraConfig.get()
     found = explore([*own_files(hydra), *hydra.overrides.task], config=config)
-    console = Console()
+    console = Console(highlight=False, markup=False)
     for line in findings(found.survey):
-        console.print(f"- {line}", markup=False, highlight=False)
-    console.print(f"\n{found.page}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"- {line}")
+    console.print(f"\n{found.page}", soft_wrap=True)
 
 
 def main() -> None:

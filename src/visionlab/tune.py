@@ -69,7 +69,7 @@ def _show(what: str, rows: list[dict[str, Any]], advice: list[str], place: Path)
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(highlight=False, markup=False)
     table = Table(title=f"tune what={what}", title_justify="left", box=None, pad_edge=False)
     shown = rows if len(rows) <= 24 else rows[:: len(rows) // 24]
     for column in rows[0]:
@@ -78,7 +78,7 @@ def _show(what: str, rows: list[dict[str, Any]], advice: list[str], place: Path)
         table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
     console.print("to paste:", " ".join(advice) or NOTHING[what], style="bold", soft_wrap=True)
-    console.print(f"written: {place}", highlight=False, soft_wrap=True)
+    console.print(f"written: {place}", soft_wrap=True)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="tune")

@@ -20,7 +20,7 @@ NAMES = (
 
 def finished(run: Run, console: Console | None = None) -> None:
     """Print the closing table of a run that has just completed."""
-    console = console or Console(markup=False)  # names may hold brackets
+    console = console or Console(highlight=False, markup=False)  # names may hold brackets
     result = run.result
     metrics, data = result["metrics"], result["data"]
     images = result.get("evaluated_images", data)
@@ -43,7 +43,7 @@ def finished(run: Run, console: Console | None = None) -> None:
 
 def remembered(run: Run, changes: list[str], console: Console | None = None) -> None:
     """Print the closing table of a run that had been completed before, and how to train again."""
-    console = console or Console(markup=False)
+    console = console or Console(highlight=False, markup=False)
     finished(run, console)
     when = datetime.fromisoformat(run.result["started"]).astimezone().strftime("%d %B %Y, %H:%M")
     console.print(f"Remembered from {when}; nothing was trained. To train again:", Text("force=true", "bold"))

@@ -36,7 +36,7 @@ class Display:
     def __init__(self, plan: Plan, total: int | None, slots: int, console: Console | None = None) -> None:
         self.plan, self.total, self.slots = plan, total, slots
         # The stream is named, because jobs in this process print elsewhere meanwhile.
-        self.console = console or Console(file=sys.stdout, markup=False)  # names may hold brackets
+        self.console = console or Console(file=sys.stdout, highlight=False, markup=False)  # names may hold brackets
         self.out_of_time = False
         self.after: str | None = None  # what is done once the trials are
         self._short = space.short_names([*plan.keys, *plan.replicates])
@@ -92,7 +92,7 @@ class Display:
         result += f" after {trial.job['pause_after']} epochs" if outcome.state == "paused" else ""
         best = f"  best {self._best[0]:.4f}" if self._best else ""
         line = f"{self._done:>4}/{self.total or '?'}  {self.say(trial.values)}  {result}{best}"
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, soft_wrap=True)
         if outcome.error and outcome.state in ("failed", "interrupted"):
             self.console.print(Text(f"          {outcome.error.splitlines()[0]}", style="red"), soft_wrap=True)
 
@@ -174,7 +174,7 @@ class Display:
             self.console.print(f"since some of them were trained: {change}", style="yellow")
         if ranking:
             self.console.print()
-            self.console.print(self.plan.name, style="bold", highlight=False, soft_wrap=True)
+            self.console.print(self.plan.name, style="bold", soft_wrap=True)
             self.console.print(self._ranking(ranking), width=WIDTH)
             if len(ranking) > SHOWN:
                 self.console.print(f"and {len(ranking) - SHOWN} more, in the table of the sweep's page")
@@ -186,10 +186,10 @@ class Display:
         if self._states["failed"]:
             failed = Text(f"{self._states['failed']} of {self._done} trials failed;", "red")
             self.console.print(failed, "the page says why. To try them again: sweep.retry_failed=true")
-        self.console.print(f"sweep  {self.plan.dir}", highlight=False, soft_wrap=True)
-        self.console.print(f"page   {self.plan.dir / 'report.html'}", highlight=False, soft_wrap=True)
+        self.console.print(f"sweep  {self.plan.dir}", soft_wrap=True)
+        self.console.print(f"page   {self.plan.dir / 'report.html'}", soft_wrap=True)
         if ranking:
-            self.console.print(f"best   {self.plan.command_of(ranking[0].values)}", highlight=False, soft_wrap=True)
+            self.console.print(f"best   {self.plan.command_of(ranking[0].values)}", soft_wrap=True)
 
     def _ranking(self, ranking: list[Ranked]) -> Table:
         shown = ranking[:SHOWN]

@@ -227,13 +227,13 @@ def _trained(classifier: ImageClassifier) -> dict[str, Any]:
 
 def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summary) -> None:
     """Print what is about to be trained on what; of a long network only the sums."""
-    console = Console(markup=False)  # names may hold brackets
+    console = Console(highlight=False, markup=False)  # names may hold brackets
     counts = data.summary()
     height, width = data.image_size
     if len(layers.rows) <= 24:
-        console.print(str(layers), highlight=False)
+        console.print(str(layers))
     if classifier.loaded is not None:
-        console.print(str(classifier.loaded), highlight=False)
+        console.print(str(classifier.loaded))
     console.print(
         f"{classifier.name}: {layers.parameters:,} parameters, {layers.trainable:,} trained, "
         f"{layers.flops / 1e6:,.1f} MFLOP an image"

@@ -25,7 +25,7 @@ class EpochProgress(Checkpoint):
 
     def __init__(self, records: Records, *, monitor: str, console: Console | None = None) -> None:
         self.records, self.monitor = records, monitor
-        self.console = console or Console()
+        self.console = console or Console(highlight=False)
         self.bar: Progress | None = None
         self._drawn = 0.0
         self._header = False
@@ -62,14 +62,12 @@ class EpochProgress(Checkpoint):
         row = self.records.rows[-1]
         if not self._header:
             self._header = True
-            self.console.print(
-                "epoch  train loss   acc    val loss   acc       lr   images/s  seconds", style="dim", highlight=False
-            )
+            self.console.print("epoch  train loss   acc    val loss   acc       lr   images/s  seconds", style="dim")
         cells = [f"{row['epoch'] + 1:>5}"]
         for name, width in (("train/loss", 11), ("train/acc", 7), ("val/loss", 10), ("val/acc", 7)):
             cells.append(f"{row[name]:{width}.4f}" if name in row else " " * width)
         cells += [f"{row['lr']:9.1e}", f"{row['images_per_second']:9,.0f}", f"{row['seconds']:8.1f}"]
-        self.console.print(" ".join(cells), highlight=False)
+        self.console.print(" ".join(cells))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""
