@@ -12,7 +12,8 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.compare import compare, main
 from visionlab.errors import RunError
-from visionlab.reports import closing
+from visionlab.reports import closing, svg
+from visionlab.reports.page import Html
 from visionlab.runs import Run
 
 
@@ -266,3 +267,27 @@ def test_brackets_in_names_are_printed_as_they_are(tmp_path, capsys):
         closing.remembered(run, ["the images were those in /data/[new]"])
         printed = capsys.readouterr().out
         assert name in printed and "/data/[new]" in printed and "force=true" in printed
+
+
+def test_nine_trials_of_one_network_have_more_hues_than_there_are_colours_so_the_best_stands_out(tmp_path):
+    runs = []
+    for number in range(9):
+        config = {"optimizer.momentum": 0.1 * number}
+        runs.append(make_run(tmp_path / str(number), seed=number, skill=0.5 + 0.03 * number, config=config))
+    found = visionlab.compare(*runs, out=tmp_path / "out")
+    assert re.search(r'<i style="border-color:var\(--text\)"></i>best: ', found.page.read_text())
+    assert "best: " in (found.figures / "validation_accuracy.svg").read_text()
+
+
+def test_charts_that_an_earlier_comparison_left_are_gone_and_those_of_other_pages_stay(three, tmp_path):
+    found = compare(*three, out=tmp_path / "out")
+    made = {file.name for file in found.figures.iterdir()}
+    assert "accuracy_by_parameters.svg" in made
+    others = {"mine.svg", "shapes.svg"}
+    (found.figures / "mine.svg").write_text("<svg/>")
+    svg.write_files({"shapes": Html("<svg></svg>")}, tmp_path / "out" / "explore.html")
+    for directory in three:
+        Run(directory).update(model={"name": "net"})  # without parameters, as runs of old have it
+    again = compare(*three, out=tmp_path / "out")
+    left = {file.name for file in again.figures.iterdir()}
+    assert others < left < made | others

@@ -34,6 +34,11 @@ class Comparison:
     untested: int
     metric: str
 
+    @property
+    def figures(self) -> Path:
+        """The folder of the charts of the page, as SVG."""
+        return self.page.parent / "figures"
+
 
 def compare(*directories: str | Path, out: str | Path | None = None) -> Comparison:
     """Lay runs and sweeps side by side in one page and one CSV file.

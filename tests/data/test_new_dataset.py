@@ -75,7 +75,7 @@ def test_files_that_change_are_noticed_without_a_word_of_it(tmp_path):
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """Write the two files of CONTRIBUTING.md where Python and Hydra find them; return a function that makes the data."""
+    """Write the two files of CONTRIBUTING.md where Python and Hydra find them; return what makes the data."""
     text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition("## Add a data set")[2].partition("\n## ")[0]
     blocks = {kind: textwrap.dedent(body) for kind, body in re.findall(r" *```(\w+)\n(.*?) *```\n", section, re.S)}

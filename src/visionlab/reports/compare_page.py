@@ -51,7 +51,7 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
             *sweep_page.importances(sweep, keep),
             *sweep_page.failures(sweep),
         )
-    svg.write_files(drawn, path.parent / "figures")
+    svg.write_files(drawn, path)
     return page.write(path)
 
 

@@ -144,7 +144,8 @@ def curves(entries: Sequence[Entry], best: Entry | None, keep: Keep) -> list[Htm
     drawn = [entry for entry in entries if entry.run.metrics]
     if not drawn:
         return []
-    many = len(drawn) > 12
+    # More lines, or more experiments, than colours can tell apart.
+    many = len(drawn) > 12 or (len({entry.experiment for entry in drawn}) > 1 and not hues(drawn))
     ordered = [entry for entry in drawn if entry is not best] + [entry for entry in drawn if entry is best]
     named, made = hues(drawn, best if many else None), []
     for name, axis in (

@@ -48,8 +48,9 @@ def write(survey: Survey, folder: Path, *, given: Sequence[str] = ()) -> Path:
     exploration_tables.write(survey, folder)
     drawn: dict[str, Html] = {}
     page = build(survey, given, drawn.__setitem__)
-    svg.write_files(drawn, folder / "figures")
-    return page.write(folder / "explore.html")
+    path = folder / "explore.html"
+    svg.write_files(drawn, path)
+    return page.write(path)
 
 
 def findings(survey: Survey) -> list[str]:

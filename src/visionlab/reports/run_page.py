@@ -47,7 +47,7 @@ def write(directory: str | Path) -> Path:
     run = Reading(Path(directory))
     drawn: dict[str, Html] = {}
     page = build(run, drawn.__setitem__)
-    svg.write_files(drawn, run.run.figures)
+    svg.write_files(drawn, run.run.page)
     run_figures.draw(run, run.run.figures)
     return page.write(run.run.page)
 

@@ -12,6 +12,7 @@ from visionlab.reports.page import Html, escape
 Keep = Callable[[str, Html], None]  # takes the name and the markup of a chart, for a file of its own
 
 COLOURS = tuple(f"var(--s{i})" for i in range(1, 9))
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # The style sheet's light colours, for files that stand alone.
 _LIGHT = {
     "ground": "#ffffff", "text": "#171a21", "muted": "#5b6472", "line": "#dfe3e9", "grid": "#e9ecf1", "heat": "#1f56c4",
@@ -31,7 +32,7 @@ def standalone(chart: Html) -> str:
     text = re.sub(r"var\(--(\w+)\)", lambda match: _LIGHT.get(match[1], "#171a21"), text)
     head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="Helvetica, Arial, sans-serif"'
     ground = '><rect x="-8" y="-8" width="110%" height="110%" fill="#ffffff"/>'
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + text.replace("<svg", head, 1).replace(">", ground, 1)
+    return _DECLARATION + text.replace("<svg", head, 1).replace(">", ground, 1)
 
 
 def with_legend(chart: Html, entries: Sequence[tuple[str, str]]) -> Html:
@@ -53,11 +54,16 @@ def with_legend(chart: Html, entries: Sequence[tuple[str, str]]) -> Html:
     return Html("".join((drawing, *body, end, after)))
 
 
-def write_files(charts: Mapping[str, Html], folder: Path) -> None:
-    """Write each chart as `<name>.svg`."""
+def write_files(charts: Mapping[str, Html], page: Path) -> None:
+    """Write the charts of a page as `figures/<name>.svg` beside it, and remove those that it had before and has not."""
+    folder = page.parent / "figures"
     folder.mkdir(parents=True, exist_ok=True)
+    head = f"{_DECLARATION}<!-- of {page.name} -->\n"
+    for file in folder.glob("*.svg"):
+        if file.stem not in charts and file.read_bytes().startswith(head.encode()):
+            file.unlink()
     for name, chart in charts.items():
-        (folder / f"{name}.svg").write_text(standalone(chart), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(standalone(chart).replace(_DECLARATION, head, 1), encoding="utf-8")
 
 
 def px(value: float) -> str:

@@ -47,7 +47,7 @@ def write(directory: str | Path) -> Path:
         tests, untested = verdicts.paired_tests(sweep.entries, sweep.objective) if not sweep.replicates else ([], 0)
         page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
     page.section("Failed trials", *failures(sweep))
-    svg.write_files(drawn, target.parent / "figures")
+    svg.write_files(drawn, target)
     return page.write(target)
 
 
