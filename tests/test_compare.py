@@ -291,3 +291,18 @@ def test_charts_that_an_earlier_comparison_left_are_gone_and_those_of_other_page
     again = compare(*three, out=tmp_path / "out")
     left = {file.name for file in again.figures.iterdir()}
     assert others < left < made | others
+
+
+@pytest.mark.parametrize(
+    ("weights", "labels"),
+    [
+        (
+            ("null", "outputs/set-net-01/", "runs/best.ckpt"),
+            ["weights=null", "weights=set-net-01", "weights=best.ckpt"],
+        ),
+        (("a/best.ckpt", "b/best.ckpt"), ["weights=a/best.ckpt", "weights=b/best.ckpt"]),
+    ],
+)
+def test_a_path_is_named_by_its_last_part_where_that_tells_it_apart(tmp_path, weights, labels):
+    runs = [make_run(tmp_path / str(number), config={"model.weights": weight}) for number, weight in enumerate(weights)]
+    assert [row["run"] for row in visionlab.compare(*runs, out=tmp_path / "out").rows] == labels

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -143,8 +143,17 @@ def _sweep(directory: Path, add: Any) -> Sweep:
     return Sweep(directory, content, [add(path, **row) for path, row in listed])
 
 
-def _short(value: object) -> str:
+def _short(value: object, last: Mapping[str, str]) -> str:
+    if isinstance(value, str):
+        return last.get(value, value)
     return f"{value:.3g}" if isinstance(value, float) else settings.written(value)
+
+
+def _last_parts(values: Iterable[object]) -> dict[str, str]:
+    """Return the last part of each path, where it tells them and the other words apart."""
+    words = {value for value in values if isinstance(value, str)}
+    parts = {word: word.rstrip("/").rpartition("/")[2] for word in words}
+    return parts if len(set(parts.values())) == len(words) else {}
 
 
 def _differ(entries: list[Entry], key: str) -> bool:
@@ -176,6 +185,11 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
     for entry in entries:
         key = settings.experiment(entry.settings) if entry.settings else str(entry.run.dir)
         groups.setdefault(key, []).append(entry)
+    last = _last_parts(
+        value
+        for entry in entries
+        for value in (*(entry.settings.get(key) for key in columns), *entry.overrides.values())
+    )
     titles = {key: _title(members[0]) for key, members in groups.items()}
     titled = all(titles.values()) and len(set(titles.values())) > 1  # runs of several files
     # whether the model's name says it all
@@ -186,9 +200,9 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
             if titled:
                 namesakes = [one for key, title in titles.items() if title == titles[group] for one in groups[key]]
                 said = [key for key in said if _differ(namesakes, key)]
-            told = [f"{short[key]}={_short(entry.settings[key])}" for key in said]
+            told = [f"{short[key]}={_short(entry.settings[key], last)}" for key in said]
             if not titled and entry.overrides and (len(told) > 3 or not entry.settings):
-                told = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in entry.overrides.items()]
+                told = [f"{key.rpartition('.')[2]}={_short(value, last)}" for key, value in entry.overrides.items()]
             parts = [titles[group]] if titled else [entry.data] * (several_data and bool(entry.data))
             if not titled and ((several_models and entry.model) or not told):
                 parts.append(entry.model or entry.run.dir.name)
