@@ -60,3 +60,23 @@ def test_parts_that_are_never_called_are_counted(build):
     network = build("torchvision", "model.name=vit_b_32", image_size=32, device="meta")
     found = summarise(network, 32)
     assert sum(row.parameters for row in found.rows) == found.parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("alexnet", 224),
+        ("alexnet_light_224", 224),
+        ("simple_cnn_bn", 64),
+        ("airbench", 32),
+        ("mlp", 300),
+        ("vgg16", 224),
+    ],
+)
+def test_the_table_of_a_network_that_is_trained_whole_fits_a_terminal(build, name, size):
+    network = build(name, image_size=size, num_classes=101, device="meta")
+    lines = str(summarise(network, size)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "trainable" not in lines[0]
+    freeze(network, "backbone")
+    assert "trainable" in str(summarise(network, size)).splitlines()[0]

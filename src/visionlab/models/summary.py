@@ -65,18 +65,21 @@ class Summary:
         return self.input_mb + self.passes_mb + self.parameters_mb
 
     def __str__(self) -> str:
-        """Return the table with the sums under it."""
-        head = ("layer", "type", "output shape", "parameters", "trainable", "FLOPs")
-        cells = [
-            (r.layer, r.type, r.output_shape, f"{r.parameters:,}", f"{r.trainable:,}", f"{r.flops:,}")
-            for r in self.rows
+        """Return the table with the sums under it; the trainable parameters of each layer only where some are not."""
+        columns: list[list[str]] = [
+            ["layer", *(row.layer for row in self.rows)],
+            ["type", *(row.type for row in self.rows)],
+            ["output shape", *(row.output_shape for row in self.rows)],
+            ["parameters", *(f"{row.parameters:,}" for row in self.rows)],
+            ["trainable", *(f"{row.trainable:,}" for row in self.rows)],
+            ["FLOPs", *(f"{row.flops:,}" for row in self.rows)],
         ]
-        widths = [max(len(row[column]) for row in [head, *cells]) for column in range(len(head))]
-        align = (str.ljust, str.ljust, str.ljust, str.rjust, str.rjust, str.rjust)
-        lines = [
-            "  ".join(put(cell, width) for put, cell, width in zip(align, row, widths, strict=True))
-            for row in [head, *cells]
-        ]
+        if self.trainable == self.parameters:
+            del columns[4]  # with it an AlexNet is wider than a terminal of 80 columns
+        for number, column in enumerate(columns):
+            width = max(map(len, column))
+            columns[number] = [cell.ljust(width) if number < 3 else cell.rjust(width) for cell in column]
+        lines = ["  ".join(row) for row in zip(*columns, strict=True)]
         rule = "-" * len(lines[0])
         return "\n".join(
             [
@@ -86,8 +89,9 @@ class Summary:
                 rule,
                 f"parameters  {self.parameters:,} ({self.trainable:,} trained)",
                 f"FLOPs       {self.flops:,} for one image",
-                f"memory      {self.total_mb:,.2f} MB at batch size {self.batch_size}: input {self.input_mb:,.2f}, "
-                f"forward and backward {self.passes_mb:,.2f}, parameters {self.parameters_mb:,.2f}",
+                f"memory      {self.total_mb:,.2f} MB at batch size {self.batch_size}:",
+                f"            input {self.input_mb:,.2f}, forward and backward {self.passes_mb:,.2f}, "
+                f"parameters {self.parameters_mb:,.2f}",
             ]
         )
 

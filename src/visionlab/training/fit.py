@@ -239,7 +239,7 @@ def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summa
         f"{layers.flops / 1e6:,.1f} MFLOP an image"
     )
     console.print(
-        f"{data.name}: {data.num_classes} classes of {width}x{height} px; {counts['train']:,} images to train, "
+        f"{data.name}: {data.num_classes} classes, {width}x{height} px; {counts['train']:,} images to train, "
         f"{counts['val']:,} to validate, {counts['test']:,} to test"
     )
 
