@@ -216,3 +216,10 @@ def test_our_own_mistakes_keep_their_traceback(door, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "trainer", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         door(*QUICK)
+
+
+def test_batches_of_one_image_that_cannot_be_normalised(door):
+    network = ("model=resnet18", "model.network.small_images=false", "data.image_size=32", "data.batch_size=1")
+    code, told = door("data=digits", *network, "logger=none", "callbacks.progress.show=false")
+    assert code == 2 and "Traceback" not in told
+    assert "normalises over the batch" in told and "data.batch_size=1" in told and "two images or more" in told

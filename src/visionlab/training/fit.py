@@ -20,7 +20,7 @@ from rich.console import Console
 from visionlab import reference, runs
 from visionlab.config import own_files, resolved
 from visionlab.data.module import ImageDataModule
-from visionlab.errors import DataError, UserError
+from visionlab.errors import ConfigError, DataError, UserError
 from visionlab.models.layers import layers as network_layers
 from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
@@ -73,7 +73,8 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     if trainer.is_global_zero:
         _begin(run, plain, overrides, data, classifier, layers, trainer.strategy.root_device)
     memory = devices.enough_memory(config.data.batch_size, key="data.batch_size", remedy=SMALLER)
-    with _state_of(run, recorded=trainer.is_global_zero), memory, interruption.watching():
+    state = _state_of(run, recorded=trainer.is_global_zero)
+    with state, memory, _enough_to_normalise(config.data.batch_size), interruption.watching():
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()
@@ -242,6 +243,21 @@ def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summa
         f"{data.name}: {data.num_classes} classes, {width}x{height} px; {counts['train']:,} images to train, "
         f"{counts['val']:,} to validate, {counts['test']:,} to test"
     )
+
+
+@contextmanager
+def _enough_to_normalise(batch_size: int) -> Iterator[None]:
+    """Say what to do where BatchNorm got a single number of each channel, which has no variance."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            "the network normalises over the batch, and a batch has one image with features of one place",
+            where=f"data.batch_size={batch_size}",
+            remedy="use two images or more for each device, or a larger data.image_size",
+        ) from error
 
 
 @contextmanager
