@@ -92,6 +92,7 @@ def test_a_chart_alone_is_valid_svg_in_colours_of_its_own():
     root = ElementTree.fromstring(text.encode())
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "var(" not in text
+    assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
 
 
 def test_names_of_dots_do_not_lie_on_one_another():
