@@ -31,9 +31,8 @@ def standalone(chart: Html) -> str:
     text = re.sub(r' data-\w+="[^"]*"', "", chart[chart.index("<svg") : chart.rindex("</svg>") + 6])
     text = re.sub(r"var\(--(\w+)\)", lambda match: _LIGHT.get(match[1], "#171a21"), text)
     head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="Helvetica, Arial, sans-serif"'
-    text = re.sub(
-        r'viewBox="0 0 (\S+) (\S+)"', r'\g<0> width="\1" height="\2"', text, count=1
-    )  # a size, without a page
+    # Without a size, and a style sheet that limits it, it would fill the width of a notebook.
+    text = re.sub(r'viewBox="0 0 (\S+) (\S+)"', r'\g<0> width="\1" height="\2"', text, count=1)
     ground = '><rect x="-8" y="-8" width="110%" height="110%" fill="#ffffff"/>'
     return _DECLARATION + text.replace("<svg", head, 1).replace(">", ground, 1)
 
