@@ -12,7 +12,8 @@ from visionlab.errors import ConfigError
 class Step(ABC):
     """A random change of images, fully given by `draws` numbers an image.
 
-    Called with images [B, 3, H, W] and uniform numbers float32 [B, draws] in [0, 1); returns images of the same shape.
+    Called with images [B, 3, H, W] and uniform numbers float32 [B, draws] in [0, 1); returns as many images, of the
+    same size or all of one other.
     Row i of the result depends on row i of both alone, so any split of a batch gives the same images.
     Images are float in 0..1; a step that only moves pixels sets `keeps_bytes` and is then given uint8 as well, which is
     four times less to move.

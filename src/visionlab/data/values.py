@@ -8,7 +8,7 @@ from visionlab.errors import ConfigError, nearest
 Triple = tuple[float, float, float]
 
 
-def pair(size: int | Sequence[int]) -> tuple[int, int]:
+def pair(size: int | Sequence[int], key: str = "data.image_size") -> tuple[int, int]:
     """Return (H, W) of a side or of two.
 
     Raises:
@@ -17,9 +17,9 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(sides) != 2 or any(not isinstance(side, int) or side is True or side < 1 for side in sides):
         raise ConfigError(
-            f"data.image_size={size} is no size",
-            where="data.image_size",
-            remedy="give a side in px, [height, width] or auto, for example data.image_size=64",
+            f"{key}={size} is no size",
+            where=key,
+            remedy=f"give a side in px or [height, width], for example {key}=64",
         )
     return sides[0], sides[1]
 
