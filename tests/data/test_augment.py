@@ -17,7 +17,7 @@ from visionlab.data import geometric
 from visionlab.data.augment import Augmentation
 from visionlab.data.color import ColorJitter
 from visionlab.data.draws import keys, uniforms
-from visionlab.data.geometric import Crop, Flip, Warp
+from visionlab.data.geometric import Crop, Flip, ResizedCrop, Warp
 from visionlab.data.mix import Mix
 from visionlab.data.policy import RandAugment
 from visionlab.errors import ConfigError
@@ -251,6 +251,10 @@ def test_draws_are_uniform_and_independent():
         (lambda: Warp(degrees=["a", "b"]), "degrees"),
         (lambda: Warp(scale=None), "scale"),
         (lambda: Warp(translate=[0.1, 0.1]), "translate"),
+        (lambda: Warp(size=0), "a warp's size=0"),
+        (lambda: ResizedCrop(size=[64]), "a crop's size="),
+        (lambda: ResizedCrop(scale=(0.5, 1.5)), "scale"),
+        (lambda: ResizedCrop(ratio=(0.0, 1.0)), "ratio"),
         (lambda: Crop(padding=1.5), "padding"),
         (lambda: RandAugment(number=1.5), "number=1.5"),
         (lambda: Augmentation(mixup="much"), "mixup"),

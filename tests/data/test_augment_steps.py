@@ -5,12 +5,12 @@ from itertools import permutations
 
 import pytest
 import torch
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import InterpolationMode, RandomResizedCrop, v2
 from torchvision.transforms.v2 import functional as TF
 
 from visionlab.data import policy
 from visionlab.data.color import ColorJitter, Grayscale, shift_hue
-from visionlab.data.geometric import Crop, Flip, Warp, affine, crop, homography, warp
+from visionlab.data.geometric import Crop, Flip, ResizedCrop, Warp, affine, crop, homography, warp
 from visionlab.data.policy import RandAugment
 
 BILINEAR = InterpolationMode.BILINEAR
@@ -22,6 +22,10 @@ def images(count=12, height=30, width=22, seed=0):
     x = torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(seed)) / 255
     x[0], x[1], x[2], x[3, 0], x[3, 1:] = 0, 1, 128 / 255, 1, 0
     return x
+
+
+def uniform(count, draws):
+    return torch.rand(count, draws, generator=torch.Generator().manual_seed(1))
 
 
 def test_flip():
@@ -68,6 +72,45 @@ def test_a_warp_draws_within_its_ranges():
     y = Warp(degrees=30, translate=0.2, scale=(0.8, 1.2))(x, u)
     expected = TF.affine(x, 15, [-0.1 * 22, 0.1 * 30], 1.1, [0.0, 0.0], interpolation=BILINEAR)
     assert (y - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("perspective", [0.0, 0.4])
+@pytest.mark.parametrize(("size", "window"), [(16, (16, 16)), ([24, 12], (24, 12))])
+def test_a_warp_cuts_its_window_from_the_middle(perspective, size, window):
+    x, u = images(), uniform(12, 13)
+    settings = {"degrees": 40, "translate": 0.2, "scale": (0.6, 1.4), "perspective": perspective}
+    y = Warp(**settings, size=size)(x, u)
+    close(y, TF.center_crop(Warp(**settings)(x, u), list(window)))
+
+
+@pytest.mark.parametrize("size", [None, [26, 19], 40])
+def test_a_resized_crop_is_torchvisions(size):
+    """Within a pixel of the border torchvision repeats the part's own last pixel, and here the next one is seen."""
+    x, u = images(), uniform(12, ResizedCrop.draws)
+    step = ResizedCrop(scale=(0.2, 1.0), size=size)
+    y, windows = step(x, u), torch.stack(step.windows(30, 22, u), 1)
+    height, width = (30, 22) if size is None else (40, 40) if size == 40 else size
+    assert y.shape == (12, 3, height, width)
+    for image, result, (tall, wide, top, left) in zip(x, y, windows.int().tolist(), strict=True):
+        expected = TF.resized_crop(image, top, left, tall, wide, [height, width], BILINEAR, antialias=False)
+        across, down = (-(-a // (2 * b)) for a, b in ((width, wide), (height, tall)))
+        assert (result - expected)[:, down:-down, across:-across].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 22), (100, 300), (20, 200), (300, 10)])
+def test_a_resized_crop_draws_as_torchvision_does(height, width):
+    """Among them images so long that none of ten draws fits, or only small ones."""
+    step, count = ResizedCrop(scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3)), 4000
+    tall, wide, top, left = step.windows(height, width, uniform(count, step.draws))
+    torch.manual_seed(0)
+    shape = torch.empty(3, height, width)
+    drawn = [RandomResizedCrop.get_params(shape, [0.3, 1.0], [3 / 4, 4 / 3]) for _ in range(count)]
+    for ours, theirs in zip((top, left, tall, wide), torch.tensor(drawn).T, strict=True):
+        assert ours.min() >= 0
+        levels = torch.cat([ours, theirs]).unique()
+        shares = [(values[None] <= levels[:, None]).float().mean(1) for values in (ours, theirs)]
+        assert (shares[0] - shares[1]).abs().max() < 1.95 * (2 / count) ** 0.5  # Kolmogorov-Smirnov: one in 1,000
+    assert (top + tall <= height).all() and (left + wide <= width).all()
 
 
 def test_a_perspective_moves_corners_inwards_with_its_probability():

@@ -5,7 +5,8 @@ from PIL import Image
 
 import visionlab
 from quick import QUICK
-from visionlab.errors import ConfigError
+from visionlab.errors import ConfigError, DataError
+from visionlab.models.airbench import Airbench
 from visionlab.training import optimizers
 
 
@@ -84,6 +85,21 @@ def test_no_fused_optimizer_where_scaled_gradients_are_clipped(tmp_path, monkeyp
         train(tmp_path / str(number), *settings, "trainer.max_epochs=1")
     train(tmp_path / "both", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1", "trainer.max_epochs=1")
     assert asked == [True, True, False]
+
+
+def test_a_network_learns_from_smaller_images_than_it_is_tested_on(tmp_path, monkeypatch):
+    seen, really = set(), Airbench.forward
+    monkeypatch.setattr(
+        Airbench, "forward", lambda self, x: (seen.add((self.training, *x.shape[2:])), really(self, x))[1]
+    )
+    smaller = ["data.image_size=32", "augment=resized_crop", "augment.steps.crop.size=[24,20]", "trainer.max_epochs=1"]
+    run = visionlab.train(["model=airbench", *smaller, "test=true"], directory=tmp_path / "first")
+    assert {shape for shape in seen if shape[0]} == {(True, 24, 20)}
+    assert {shape for shape in seen if not shape[0]} == {(False, 32, 32)}
+    assert run.result["data"]["image_size"] == [32, 32] and run.result["metrics"]["test/acc"] > 0.2
+    with pytest.raises(DataError, match=r"20x20 px.*built for 32x32 px") as caught:
+        train(tmp_path, "data.image_size=32", "augment=resized_crop", "augment.steps.crop.size=20")
+    assert "augmentation" in caught.value.remedy
 
 
 def test_top5_of_few_classes_is_no_monitor(tmp_path):

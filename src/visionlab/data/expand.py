@@ -103,5 +103,12 @@ class Copies(Expansion):
 
 def _changed(augment: Augmentation, images: Tensor, places: Tensor, seed: int, number: int) -> Tensor:
     changed, _ = augment(images, places, seed=seed, epoch=number, places=places)
+    if changed.shape != images.shape:
+        sizes = " and ".join(f"{height}x{width} px" for *_, height, width in (changed.shape, images.shape))
+        raise ConfigError(
+            f"a variant and its image have two sizes: {sizes}",
+            where="data.expand.augment",
+            remedy="give its steps no size",
+        )
     # A step of one's own may leave 0..1, and as a byte -0.01 would be 253.
     return (changed * 255).round_().clamp_(0, 255).to(torch.uint8) if changed.is_floating_point() else changed

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +82,64 @@ def crop(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     return runs.index_select(0, (planes + rows[:, None]).view(-1)).view_as(images)
 
 
+class ResizedCrop(Step):
+    """Cut a part of random size and aspect ratio out at a random place and scale it to one size.
+
+    What networks for ImageNet are trained with (Szegedy et al., "Going deeper with convolutions", 2015), and drawn as
+    by torchvision's RandomResizedCrop: the first of ten draws that fits into the image, else the largest part from its
+    middle. Bilinear without antialiasing, so `size` should be no less than half of the image.
+
+    Args:
+        scale: [smallest, largest] share of the image's area, above 0 to 1.
+        ratio: [lowest, highest] width over height, above 0.
+        size: Of the result: a side in px or [height, width]; None for the images' own. Below `data.image_size`, a
+            network learns from smaller images, at less cost, than it is tested on (Touvron et al., "Fixing the
+            train-test resolution discrepancy", 2019).
+    """
+
+    tries = 10
+    draws = 2 * tries + 2
+
+    def __init__(
+        self,
+        *,
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        size: int | Sequence[int] | None = None,
+    ) -> None:
+        self.scale = interval(scale, "a crop's scale", low=1e-3, high=1)
+        self.ratio = interval(ratio, "a crop's ratio", low=1e-3, high=1e3)
+        self.size = None if size is None else pair(size, "a crop's size", "augment")
+
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
+        """Crop and scale images float [B, 3, H, W]."""
+        height, width = images.shape[-2:]
+        to_height, to_width = self.size or (height, width)
+        tall, wide, top, left = self.windows(height, width, u)
+        none = torch.zeros_like(tall)
+        right, down = left + (wide - width) / 2, top + (tall - height) / 2
+        rows = (wide / to_width, none, right, none, tall / to_height, down)
+        return warp(images, torch.stack(rows, 1).view(-1, 2, 3), self.size, outside="border")
+
+    def windows(self, height: int, width: int, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return height, width, first row and first column of each part, float [B] of whole px."""
+        draws = u[:, : 2 * self.tries].view(-1, self.tries, 2)
+        area = between(draws[..., 0], *self.scale) * (height * width)
+        ratio = between(draws[..., 1], *map(math.log, self.ratio)).exp()
+        tall, wide = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
+        fits = (tall >= 1) & (tall <= height) & (wide >= 1) & (wide <= width)
+        first = (~fits).cumprod(1).sum(1)  # the number of draws before it; all of them where none fits
+        ratio_at_last = min(max(width / height, self.ratio[0]), self.ratio[1])
+        last = round(min(height, width / ratio_at_last)), round(min(width, height * ratio_at_last))
+        tall, wide = (
+            torch.cat([sides, sides.new_full((len(u), 1), side)], 1).gather(1, first[:, None])[:, 0]
+            for sides, side in zip((tall, wide), last, strict=True)
+        )
+        room = torch.stack([height - tall, width - wide], 1)
+        at = torch.where((first < self.tries)[:, None], u[:, -2:] * (room + 1), room / 2).floor()
+        return tall, wide, at[:, 0], at[:, 1]
+
+
 class Warp(Step):
     """Rotation, translation, scaling, then perspective, in one resampling.
 
@@ -115,7 +174,7 @@ class Warp(Step):
         self.scale = interval(scale, "a warp's scale", low=1e-3, high=1e3)
         self.perspective = probability(perspective, "a warp's perspective")
         self.perspective_p = probability(perspective_p, "a warp's perspective_p")
-        self.size = None if size is None else pair(size, "augment.steps.warp.size")
+        self.size = None if size is None else pair(size, "a warp's size", "augment")
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
         """Warp images float [B, 3, H, W]."""
@@ -191,14 +250,20 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return terms[0] + terms[1] + terms[2]
 
 
-def warp(images: Tensor, to_input: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-    """Resample images bilinearly; what lies outside is black.
+def warp(
+    images: Tensor,
+    to_input: Tensor,
+    size: tuple[int, int] | None = None,
+    outside: Literal["zeros", "border"] = "zeros",
+) -> Tensor:
+    """Resample images bilinearly.
 
     Args:
         images: float [B, 3, H, W].
         to_input: [B, 3, 3], or [B, 2, 3] without perspective, from pixel coordinates of the result to those of the
             input, both from the centre.
         size: Height and width of the result, px; None for those of the images.
+        outside: What lies outside the image: zeros, which is black, or the nearest pixel of its border.
 
     Returns:
         float [B, 3, *size].
@@ -212,7 +277,7 @@ def warp(images: Tensor, to_input: Tensor, size: tuple[int, int] | None = None) 
     if to_input.shape[1] == 3:
         a, b, c = _rows(to_input[:, 2], images)
         grid /= (x * a + (y * b + c)).unsqueeze(-1)
-    return F.grid_sample(images, grid, align_corners=False)
+    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
 
 
 def _rows(row: Tensor, images: Tensor) -> tuple[Tensor, ...]:

@@ -8,8 +8,8 @@ from visionlab.errors import ConfigError, nearest
 Triple = tuple[float, float, float]
 
 
-def pair(size: int | Sequence[int], key: str = "data.image_size") -> tuple[int, int]:
-    """Return (H, W) of a side or of two.
+def pair(size: int | Sequence[int], name: str = "data.image_size", where: str = "data.image_size") -> tuple[int, int]:
+    """Return (H, W) of a side or of two; `name` and `where` are for the error's text.
 
     Raises:
         ConfigError: It is no size.
@@ -17,9 +17,7 @@ def pair(size: int | Sequence[int], key: str = "data.image_size") -> tuple[int, 
     sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(sides) != 2 or any(not isinstance(side, int) or side is True or side < 1 for side in sides):
         raise ConfigError(
-            f"{key}={size} is no size",
-            where=key,
-            remedy=f"give a side in px or [height, width], for example {key}=64",
+            f"{name}={size} is no size", where=where, remedy="give a side in px or [height, width], for example 64"
         )
     return sides[0], sides[1]
 

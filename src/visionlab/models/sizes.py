@@ -35,7 +35,8 @@ def check_size(images: Tensor, min_size: int, *, exact: tuple[int, int] | None =
             f"The images are {height}x{width} px; this network was built for {exact[0]}x{exact[1]} px "
             f"(the smallest that its architecture takes is {min_size}x{min_size} px).",
             where="data.image_size",
-            remedy="Give images of the size that it was built with, or build it for this one.",
+            remedy="Give images of the size that it was built with, or build it for this one; no step of augmentation "
+            "may change it.",
         )
 
 
