@@ -128,7 +128,8 @@ class ResizedCrop(Step):
         ratio = between(draws[..., 1], *map(math.log, self.ratio)).exp()
         tall, wide = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
         fits = (tall >= 1) & (tall <= height) & (wide >= 1) & (wide <= width)
-        first = (~fits).cumprod(1).sum(1)  # the number of draws before it; all of them where none fits
+        order = torch.arange(self.tries, dtype=u.dtype, device=u.device)
+        first = torch.where(fits, order, self.tries).amin(1).long()  # all of them where none fits
         ratio_at_last = min(max(width / height, self.ratio[0]), self.ratio[1])
         last = round(min(height, width / ratio_at_last)), round(min(width, height * ratio_at_last))
         tall, wide = (
