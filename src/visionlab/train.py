@@ -62,7 +62,7 @@ def _warn_of_one_run(overrides: Sequence[str]) -> None:
 def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     """Answer from memory, or begin or continue the run, whose lock is held."""
     from visionlab.reports import closing
-    from visionlab.training import ranks
+    from visionlab.training import environment, ranks
 
     plain = resolved(asked)
     if plain["force"]:
@@ -71,7 +71,6 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     untested = plain["test"] and run.untested
     if complete and not untested:
         from visionlab.reports import run_page
-        from visionlab.training import environment
 
         if not run.page.exists():
             run_page.write(run.dir)
@@ -88,6 +87,9 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     if run.status not in ("running", "interrupted", "pruned"):
         run.clear()  # a failed attempt leaves nothing that this one may build on
     resume_from = _checkpoint(run)
+    if resume_from:
+        for change in environment.changes(run, plain["data"]["root"]):
+            print(f"since then: {change}")
     _note_overrides(run, overrides)
     ranks.announce(run, resume_from, answered=False)
     if count := ranks.needed(plain["trainer"]):

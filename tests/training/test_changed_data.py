@@ -11,6 +11,7 @@ from quick import QUICK
 from visionlab.data.files import class_folders
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import DataError
+from visionlab.runs import Run
 from visionlab.training import outcome
 
 
@@ -124,3 +125,40 @@ def test_a_data_set_of_ones_own_is_looked_at_as_folders_are(table, tmp_path, cap
     assert "since then" not in train()
     shutil.copy(table.parent / "cat" / "0.png", table.parent / "cat" / "12.png")
     assert "the images have changed: 25 files, were 24" in train()
+
+
+def test_memory_tells_of_own_code_that_has_changed(tmp_path, monkeypatch, capsys):
+    """Of the module that a config names, of what it imports beside it, and of one that only the optimizer needs."""
+    package = tmp_path / "my_project"
+    package.mkdir()
+    files = {
+        "__init__": "",
+        "layers": "",
+        "unused": "",
+        "net": "import my_project.layers\nfrom visionlab.models.simple_cnn import SimpleCNN\n"
+        "class Net(SimpleCNN):\n    pass\n",
+        "steps": "import torch\nclass Mine(torch.optim.SGD):\n    pass\n",
+    }
+    run = Run(tmp_path / "run")
+    for name, text in files.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def train():
+        own = ["model.network._target_=my_project.net.Net", "optimizer=sgd", "optimizer._target_=my_project.steps.Mine"]
+        visionlab.train([*QUICK, *own, "trainer.max_epochs=1"], directory=run.dir)
+        return " ".join(capsys.readouterr().out.split())
+
+    train()
+    (package / "unused.py").write_text("1\n")
+    assert "since then" not in train()
+    for name in ("layers", "steps"):
+        (package / f"{name}.py").write_text(files[name] + "# of another kind\n")
+    assert "since then: your code has changed: my_project/layers.py, my_project/steps.py" in train()
+    run.update(status="running")  # as a kill leaves it
+    for answer in ("Continuing the interrupted run", "Remembered"):
+        _, found, after = train().partition(answer)
+        assert found and ("since then: your code has changed" in after) == (answer != "Remembered")
+    shutil.rmtree(package)
+    assert "since then" not in train()

@@ -45,5 +45,5 @@ def test_a_known_file_that_is_edited_changes_the_source(checkout):
 def test_what_a_run_computes_on_is_recorded_and_not_what_else_there_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "a GPU")
-    assert environment.describe(torch.device("cuda", 1))["device"] == "a GPU"
-    assert environment.describe(torch.device("cpu"))["device"] != "a GPU"
+    assert environment.describe(torch.device("cuda", 1), {})["device"] == "a GPU"
+    assert environment.describe(torch.device("cpu"), {})["device"] != "a GPU"

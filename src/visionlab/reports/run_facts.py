@@ -75,7 +75,7 @@ def environment(run: Reading) -> list[Html]:
     """Where the run was computed, and by which versions."""
     flat: dict[str, object] = {}
     for key, value in (run.result.get("environment") or {}).items():
-        if isinstance(value, Mapping):  # the versions of libraries
+        if isinstance(value, Mapping):  # the versions of libraries, the digests of files
             flat |= value
         else:
             flat[str(key).replace("_", " ")] = value

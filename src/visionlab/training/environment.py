@@ -4,6 +4,10 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +19,17 @@ if TYPE_CHECKING:
     import torch
 
 FOLDER = "visionlab.data.folder.Folder"
+# In the paths of modules that belong to Python or to a distribution, whose version says what they are.
+INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}", sysconfig.get_path("stdlib") + os.sep)
 PACKAGES = ("visionlab", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "hydra-core")
 
 
-def describe(device: "torch.device") -> dict[str, Any]:
-    """Return machine, versions, thread count and the state of our own source, for result.json.
+def describe(device: "torch.device", config: dict[str, Any]) -> dict[str, Any]:
+    """Return machine, versions, thread count and the state of our source and of a person's own, for result.json.
 
     Args:
         device: What the run computes on, which on a machine with a GPU may be its CPU all the same.
+        config: Plain, of which classes of a person's own are read.
     """
     import torch
 
@@ -33,6 +40,7 @@ def describe(device: "torch.device") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "versions": {name: version(name) for name in PACKAGES},
+        "own_code": own_code(config),
     }
     return found | source()
 
@@ -59,14 +67,48 @@ def source() -> dict[str, str | None]:
     return {"commit": commit, "uncommitted": hashlib.sha256(changed).hexdigest()[:10] if changed else None}
 
 
+def own_code(config: dict[str, Any]) -> dict[str, str]:
+    """Return a digest of each file of a person's own packages that is in use: those that the config names classes of.
+
+    A package is a person's own where it is neither ours nor installed.
+    """
+    from hydra.utils import get_object
+
+    named = [target for target in _targets(config) if not target.startswith("visionlab.")]
+    for target in named:  # an optimizer's has not been imported yet
+        with suppress(Exception):  # it is raised again, in its own words, where the object is built
+            get_object(target)
+    packages = {target.partition(".")[0] for target in named}
+    own = {name for name in packages if not any(place in _place(name) for place in INSTALLED)}
+    files = {Path(_place(name)) for name in sys.modules if name.partition(".")[0] in own}
+    return {str(file): _digest(file) for file in sorted(files) if file.is_file()}
+
+
+def _place(module_name: str) -> str:
+    """Return the file of an imported module, or the folder of one that has none; "" for what was typed in."""
+    module = sys.modules.get(module_name)
+    return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Go through the names of all objects that a config builds."""
+    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    if isinstance(node, dict) and isinstance(node.get("_target_"), str):
+        yield node["_target_"]
+    for value in values:
+        yield from _targets(value)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+
+
 def digest_of_weights(weights: str | None) -> str | None:
     """Return a digest of the file that a config's weights mean; None where they mean none."""
     path = Path(weights or "").expanduser()
     file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if not file.is_file():
-        return None
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+    return _digest(file) if file.is_file() else None
 
 
 def changes(run: Run, root: str | None = None) -> list[str]:
@@ -88,6 +130,11 @@ def changes(run: Run, root: str | None = None) -> list[str]:
     now_source = source()
     if then.get("commit") and (then["commit"], then.get("uncommitted")) != tuple(now_source.values()):
         found.append("the source of visionlab has changed")
+    own = then.get("own_code", {})
+    edited = [file for file, digest in own.items() if Path(file).is_file() and _digest(Path(file)) != digest]
+    if edited:
+        here = f"{Path.cwd()}{os.sep}"
+        found.append(f"your code has changed: {', '.join(file.removeprefix(here) for file in edited)}")
     listed = run.result.get("data", {}).get("listing")
     listing = _listing(run) if listed else None
     if listing and any(listing[key] != value for key, value in listed.items()):

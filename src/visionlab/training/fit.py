@@ -211,7 +211,7 @@ def _begin(
             **_trained(classifier),
         },
         reference=reference.of(plain),
-        environment=environment.describe(device),
+        environment=environment.describe(device, plain),
     )  # fmt: skip
 
 
