@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -160,5 +162,12 @@ def test_memory_tells_of_own_code_that_has_changed(tmp_path, monkeypatch, capsys
     for answer in ("Continuing the interrupted run", "Remembered"):
         _, found, after = train().partition(answer)
         assert found and ("since then: your code has changed" in after) == (answer != "Remembered")
+    for name in [name for name in sys.modules if name.startswith("my_project")]:  # as in a process of its own
+        monkeypatch.delitem(sys.modules, name)
+    run.update(status="running")
+    visionlab.train([f"resume={run.dir}"])
+    recorded = {Path(file).stem for file in run.result["environment"]["own_code"]}
+    assert recorded == {"__init__", "layers", "net", "steps"}
+    capsys.readouterr()
     shutil.rmtree(package)
     assert "since then" not in train()
