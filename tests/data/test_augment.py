@@ -251,7 +251,7 @@ def test_draws_are_uniform_and_independent():
         (lambda: Warp(degrees=["a", "b"]), "degrees"),
         (lambda: Warp(scale=None), "scale"),
         (lambda: Warp(translate=[0.1, 0.1]), "translate"),
-        (lambda: Warp(size=0), "a warp's size=0"),
+        (lambda: ResizedCrop(size=0), "a crop's size=0"),
         (lambda: ResizedCrop(size=[64]), "a crop's size="),
         (lambda: ResizedCrop(scale=(0.5, 1.5)), "scale"),
         (lambda: ResizedCrop(ratio=(0.0, 1.0)), "ratio"),

@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from visionlab.config import compose
 from visionlab.data.augment import Augmentation
 from visionlab.data.expand import Copies, Eightfold
-from visionlab.data.geometric import Flip, Warp
+from visionlab.data.geometric import Flip, ResizedCrop
 from visionlab.data.step import Step
 from visionlab.errors import ConfigError
 
@@ -101,6 +101,6 @@ def test_copies_that_make_no_sense_are_refused():
 
 
 def test_a_variant_of_another_size_is_refused(images):
-    copies = Copies(copies=1, augment=Augmentation(steps={"warp": Warp(size=[16, 20])}))
+    copies = Copies(copies=1, augment=Augmentation(steps={"warp": ResizedCrop(size=[16, 20])}))
     with pytest.raises(ConfigError, match="16x20 px and 24x24 px"):
         copies.expand(images, places=torch.arange(10), seed=0)

@@ -153,9 +153,6 @@ class Warp(Step):
         scale: [lowest, highest] factor, above 0; below 1 shrinks.
         perspective: How far a corner moves inwards at most, as a fraction of half the side, 0 to 1.
         perspective_p: Probability that an image gets a perspective.
-        size: Of the window that is cut from the middle of the result: a side in px or [height, width]; None for the
-            images' own. Below `data.image_size`, a network learns from parts of the images, at less cost, and is tested
-            on whole ones (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
     """
 
     draws = 13
@@ -168,14 +165,12 @@ class Warp(Step):
         scale: Sequence[float] = (1.0, 1.0),
         perspective: float = 0.0,
         perspective_p: float = 0.5,
-        size: int | Sequence[int] | None = None,
     ) -> None:
         self.degrees = interval(degrees, "a warp's degrees", low=-360, high=360)
         self.translate = probability(translate, "a warp's translate")
         self.scale = interval(scale, "a warp's scale", low=1e-3, high=1e3)
         self.perspective = probability(perspective, "a warp's perspective")
         self.perspective_p = probability(perspective_p, "a warp's perspective_p")
-        self.size = None if size is None else pair(size, "a warp's size", "augment")
 
     def __call__(self, images: Tensor, u: Tensor) -> Tensor:
         """Warp images float [B, 3, H, W]."""
@@ -188,7 +183,7 @@ class Warp(Step):
             inwards = u[:, 5:13].view(-1, 4, 2) * self.perspective * (u[:, 4] < self.perspective_p).view(-1, 1, 1)
             corners = _corners(height, width, images.device) * (1 - inwards)
             to_input = product(to_input, homography(corners, height, width))
-        return warp(images, to_input if self.perspective else to_input[:, :2], self.size)
+        return warp(images, to_input if self.perspective else to_input[:, :2])
 
 
 def affine(degrees: Tensor, right: Tensor, down: Tensor, scale: Tensor) -> Tensor:
