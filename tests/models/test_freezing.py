@@ -78,3 +78,13 @@ def test_frozen_parameters_stay_and_free_ones_move(build):
     optimizer.step()
     moved = {key for key, value in network.named_parameters() if not torch.equal(value, before[key])}
     assert moved == {key for key in before if key.startswith(tuple(free))}
+
+
+def test_a_network_that_names_no_head_is_trained_whole_or_by_names():
+    """As one that somebody brings along; `head` may also be a layer of it."""
+    for network in (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), nn.ModuleDict({"head": nn.Linear(3, 2)})):
+        assert len(freeze(network, "none")) == len(network)
+        for policy in ("backbone", "head"):
+            with pytest.raises(ConfigError, match="does not name its head"):
+                freeze(network, policy)
+    assert freeze(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), "0") == ["1"]

@@ -97,6 +97,8 @@ def test_a_network_learns_from_smaller_images_than_it_is_tested_on(tmp_path, mon
     assert {shape for shape in seen if shape[0]} == {(True, 24, 20)}
     assert {shape for shape in seen if not shape[0]} == {(False, 32, 32)}
     assert run.result["data"]["image_size"] == [32, 32] and run.result["metrics"]["test/acc"] > 0.2
+    visionlab.evaluate(run, data={"image_size": 40})
+    assert (False, 40, 40) in seen
     with pytest.raises(DataError, match=r"20x20 px.*built for 32x32 px") as caught:
         train(tmp_path, "data.image_size=32", "augment=resized_crop", "augment.steps.crop.size=20")
     assert "augmentation" in caught.value.remedy

@@ -13,7 +13,8 @@ def freeze(network: nn.Module, policy: str) -> list[str]:
     """Freeze a part of a network: its parameters get no gradient.
 
     Args:
-        network: One that names its `head`, the whole classifier part (three layers in AlexNet and VGG).
+        network: For `backbone` and `head` one that names its `head`, the whole classifier part (three layers in AlexNet
+            and VGG).
         policy: `none`; `backbone`, all but the head; `head`; `all_but_last_<n>`, all but the last n layers (see
             `visionlab.models.layers`: a block counts as one); or a pattern of parameter or module names in which `*`,
             `?` and `[0-9]` have the meaning that they have in file names, as `features.[0-4]`.
@@ -22,7 +23,7 @@ def freeze(network: nn.Module, policy: str) -> list[str]:
         The names of the layers that are still trained, wholly or in part.
 
     Raises:
-        ConfigError: The policy matches nothing, or leaves nothing to train.
+        ConfigError: The policy matches nothing, or leaves nothing to train, or the network names no head.
     """
     names = [name for name, _ in network.named_parameters()]
     frozen = _chosen(network, policy, names)
@@ -36,13 +37,18 @@ def freeze(network: nn.Module, policy: str) -> list[str]:
 
 
 def _chosen(network: nn.Module, policy: str, names: list[str]) -> set[str]:
-    head = {name for name in names if name.startswith(f"{network.head}.")}
     if policy == "none":
         return set()
-    if policy == "backbone":
-        return set(names) - head
-    if policy == "head":
-        return head
+    if policy in ("backbone", "head"):
+        part = getattr(network, "head", None)
+        if not isinstance(part, str):  # where it is a layer of that name, it says nothing of others beside it
+            raise ConfigError(
+                f"{type(network).__name__} does not name its head.",
+                where=f"model.freeze={policy}",
+                remedy="Say in its class which part that is: head = 'classifier'.",
+            )
+        head = {name for name in names if name.startswith(f"{part}.")}
+        return head if policy == "head" else set(names) - head
     if last := re.fullmatch(r"all_but_last_(\d+)", policy):
         order = layers(network)
         free = {name for layer in order[max(0, len(order) - int(last[1])) :] for name in layer.parameters}
