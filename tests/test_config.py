@@ -10,6 +10,7 @@ import pytest
 from hydra.utils import get_object, instantiate
 
 from visionlab.config import check, choices, compose, conf_root, resolved
+from visionlab.errors import ConfigError
 
 CONF = conf_root()
 GROUPS = ("data", "augment", "model", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger")
@@ -41,6 +42,14 @@ def test_what_a_choice_describes_can_be_made(group):
         if config.get("_target_"):
             made = instantiate(config, _partial_=True, _convert_="all")
             assert callable(made.func) and inspect.signature(made.func)
+
+
+def test_an_optimizer_of_timm_without_timm_names_the_extra(monkeypatch):
+    for module in [name for name in sys.modules if name.partition(".")[0] == "timm"] or ["timm"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"timm\.optim\.Muon does not exist") as caught:
+        check(resolved(compose(["optimizer=muon"])))
+    assert caught.value.remedy == "pip install 'visionlab[timm]'"
 
 
 def test_every_target_exists():

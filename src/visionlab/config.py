@@ -98,6 +98,7 @@ def _check_targets(node: Any, path: str) -> None:
     if not target or path == "sweep":  # a sweep is no object: visionlab.sweeps reads its keys
         return
     import inspect
+    from importlib.util import find_spec
 
     from hydra.utils import get_object
 
@@ -105,10 +106,11 @@ def _check_targets(node: Any, path: str) -> None:
         called = get_object(target)
         parameters = inspect.signature(called).parameters
     except ImportError as error:
+        extra = target.startswith("timm.") and find_spec("timm") is None
         raise ConfigError(
             f"{target} does not exist or cannot be imported",
             where=f"{path}._target_",
-            remedy=str(error).splitlines()[-1],
+            remedy="pip install 'visionlab[timm]'" if extra else str(error).splitlines()[-1],
         ) from error
     except (ValueError, TypeError):
         return  # a builtin without a signature

@@ -84,6 +84,27 @@ def test_no_fused_step_on_weights_with_gaps(network):
     assert not build(config("sgd"), network).param_groups[0]["fused"]
 
 
+def test_muon_steps_as_far_in_every_direction_of_a_kernel(network):
+    """By 0.2 of the learning rate a weight in the mean, as AdamW; depthwise kernels, biases and norms are AdamW's."""
+    pytest.importorskip("timm")
+    network.conv1 = torch.nn.Conv2d(16, 16, 3, groups=16)
+    optimizer = build(config("muon", "optimizer.lr=0.01", "optimizer.weight_decay=0.0"), network)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+        if parameter.ndim > 1:
+            parameter.grad[0] *= 100  # a direction far longer than the others
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        step = parameter.detach() - before[name]
+        if parameter.ndim > 1 and parameter.shape[1] > 1:
+            lengths = torch.linalg.svdvals(step.flatten(1))
+            assert lengths.max() < 3 * lengths.median()
+            assert step.square().mean().sqrt() == pytest.approx(0.002, rel=0.3)
+        else:
+            assert step.abs().min() > 0.005
+
+
 def test_layers_learn_the_slower_the_earlier_they_are(network):
     optimizer = build(config("sgd", "optimizer.lr=0.1", "optimizer.layer_decay=0.5"), network)
     rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
