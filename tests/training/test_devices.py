@@ -1,6 +1,9 @@
 """What this machine can compute on is asked before a run starts."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -38,6 +41,38 @@ def test_a_run_of_half_precision_is_evaluated_on_a_cpu_all_the_same(quick_run, t
     config.write_text(config.read_text().replace("precision: 32-true", "precision: 16-mixed"))
     found = visionlab.evaluate(tmp_path / "run", "val", accelerator="cpu")
     assert found.metrics["acc"] == pytest.approx(quick_run.result["metrics"]["val/acc"])
+
+
+@pytest.mark.process
+def test_a_cpu_without_bfloat16_is_warned_of(tmp_path):
+    """Here oneDNN is told to do without."""
+    command = [
+        sys.executable, "-m", "visionlab.train", *QUICK, "trainer.precision=bf16-mixed", f"outputs={tmp_path}",
+    ]  # fmt: skip
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "no bfloat16 arithmetic: trainer.precision=bf16-mixed is many times slower" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "precision", "optimizer", "native", "named"),
+    [
+        ("cpu", "32-true", "torch.optim.Adam", False, []),
+        ("cpu", "bf16-mixed", "torch.optim.Adam", False, ["trainer.precision=bf16-mixed"]),
+        ("cpu", "32-true", "timm.optim.Muon", False, ["optimizer=muon"]),
+        ("cpu", "bf16-mixed", "timm.optim.Muon", True, []),
+        ("gpu", "bf16-mixed", "timm.optim.Muon", False, []),
+    ],
+)
+def test_only_what_a_cpu_without_bfloat16_computes_in_it_is_named(
+    monkeypatch, accelerator, precision, optimizer, native, named
+):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: native)
+    if native and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU has none")
+    config = {"trainer": TRAINER | {"accelerator": accelerator, "precision": precision}}
+    found = devices.slowly_computed(config | {"optimizer": {"_target_": optimizer}})
+    assert [setting for setting, _ in found] == named
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A run from its config to its result: build, train, evaluate the best epoch, record."""
 
+import logging
 import shlex
 import time
 import traceback
@@ -31,6 +32,8 @@ from visionlab.training.classifier import ImageClassifier
 from visionlab.training.interruption import Interrupted, Interruption
 from visionlab.training.progress import EpochProgress
 from visionlab.training.records import Records
+
+log = logging.getLogger(__name__)
 
 SMALLER = (
     "halve it and double trainer.accumulate_grad_batches, for steps of as many images; trainer.precision=bf16-mixed "
@@ -180,6 +183,8 @@ def _begin(
     runs.write_csv(run.dir / "layers.csv", [asdict(row) for row in layers.rows])
     if plain["callbacks"]["progress"]["show"]:
         _introduce(data, classifier, layers)
+    for slow, fast in devices.slowly_computed(plain):
+        log.warning("this CPU has no bfloat16 arithmetic: %s is many times slower on it than %s", slow, fast)
     summary = data.summary()
     hydra = run.dir / ".hydra" / "hydra.yaml"  # what the door left: ranks and resume=<run> are commands of their own
     own = own_files(OmegaConf.load(hydra).hydra) if hydra.exists() else []
