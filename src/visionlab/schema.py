@@ -311,6 +311,12 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             where="optimizer.fused",
             remedy="give optimizer.fused=false, or leave out trainer.gradient_clip_val",
         )
+    if str(optimizer.get("_target_")).endswith(".Muon") and str(trainer.get("strategy")).startswith("fsdp"):
+        yield ConfigError(
+            "Muon steps by whole kernels, of which FSDP leaves each device a flat piece",
+            where="optimizer",
+            remedy="choose another optimizer, or trainer=ddp",
+        )
 
 
 _ABSENT = object()

@@ -71,6 +71,7 @@ class ImageClassifier(LightningModule):
             torch.manual_seed(init_seed)
             self.network = _built(network, num_classes=num_classes, image_size=image_size)
         self.loss = supply(loss, num_classes=num_classes, class_counts=class_counts)
+        self.matrices = optimizers.matrices_of(self.network)
         self.name, self.weights, self.seed = name, weights, seed
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.freeze_policy, self.frozen_norms = freeze, frozen_norms
@@ -100,7 +101,9 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer over the parameters that are trained, and its schedulers."""
-        optimizer = optimizers.build(self.optimizer_config, self.network, fusible=self._fusible())
+        optimizer = optimizers.build(
+            self.optimizer_config, self.network, fusible=self._fusible(), matrices=self.matrices
+        )
         per_epoch = -(-self._batches() // self.trainer.accumulate_grad_batches)
         steps = per_epoch * (self.trainer.max_epochs or 1)
         if self.trainer.max_steps >= 0:
