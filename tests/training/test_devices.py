@@ -67,9 +67,7 @@ def test_a_cpu_without_bfloat16_is_warned_of(tmp_path):
 def test_only_what_a_cpu_without_bfloat16_computes_in_it_is_named(
     monkeypatch, accelerator, precision, optimizer, native, named
 ):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: native)
-    if native and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        pytest.skip("this CPU has none")
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: native)
     config = {"trainer": TRAINER | {"accelerator": accelerator, "precision": precision}}
     found = devices.slowly_computed(config | {"optimizer": {"_target_": optimizer}})
     assert [setting for setting, _ in found] == named

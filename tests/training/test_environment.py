@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from visionlab.runs import Run
 from visionlab.training import environment
 
 
@@ -47,3 +48,23 @@ def test_what_a_run_computes_on_is_recorded_and_not_what_else_there_is(monkeypat
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "a GPU")
     assert environment.describe(torch.device("cuda", 1), {})["device"] == "a GPU"
     assert environment.describe(torch.device("cpu"), {})["device"] != "a GPU"
+
+
+@pytest.mark.parametrize(
+    ("network", "recorded", "named"),
+    [
+        ("visionlab.models.library.TimmNetwork", {"timm": "1.0.0"}, ["timm was 1.0.0, is now 1.0.1"]),
+        ("visionlab.models.library.TimmNetwork", {"timm": "1.0.1"}, []),
+        ("visionlab.models.library.TimmNetwork", {}, []),
+        ("visionlab.models.simple_cnn.SimpleCNN", {"timm": "1.0.0"}, []),
+    ],
+)
+def test_another_timm_is_named_where_a_run_used_it(quick_run, tmp_path, monkeypatch, network, recorded, named):
+    monkeypatch.setattr(environment, "version", lambda name: {"timm": "1.0.1"}.get(name, "2.0"))
+    shutil.copytree(quick_run.dir, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    config = run.dir / "config.yaml"
+    config.write_text(config.read_text().replace("visionlab.models.simple_cnn.SimpleCNN", network))
+    now = dict.fromkeys(environment.PACKAGES, "2.0")
+    run.update(environment=environment.describe(torch.device("cpu"), {}) | {"versions": now | recorded})
+    assert environment.changes(run) == named

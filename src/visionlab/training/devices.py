@@ -62,16 +62,20 @@ def check(trainer: Mapping[str, Any]) -> None:
         )
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether oneDNN, which computes torch's networks on a CPU, can do so in bfloat16 there."""
+    import torch
+
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def slowly_computed(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what of a run's config is computed in bfloat16 on a CPU that has none, each with what is far faster there.
 
     Measured on one core where oneDNN was told to use AVX2 alone: training in bf16-mixed took 5 times (EfficientNet-B0)
     to 14 times (a simple CNN) as long as in 32-true, and Muon's step 36 times as long as with AVX-512 BF16.
     """
-    import torch
-
-    native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if native or chosen(config["trainer"]["accelerator"]) != "cpu":
+    if chosen(config["trainer"]["accelerator"]) != "cpu" or cpu_has_bfloat16():
         return []
     slow = []
     if str(config["trainer"]["precision"]).startswith("bf16"):

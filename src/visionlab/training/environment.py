@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,17 @@ def describe(device: "torch.device", config: dict[str, Any]) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
         "own_code": own_code(config),
     }
     return found | source()
+
+
+def _versions() -> dict[str, str]:
+    found = {name: version(name) for name in PACKAGES}
+    with suppress(PackageNotFoundError):  # an extra, whose networks and optimizers a config may name
+        found["timm"] = version("timm")
+    return found
 
 
 def source() -> dict[str, str | None]:
@@ -123,8 +130,11 @@ def changes(run: Run, root: str | None = None) -> list[str]:
     """
     then = run.result.get("environment", {})
     found = []
-    for name in ("visionlab", "torch"):
-        before, now = then.get("versions", {}).get(name), version(name)
+    recorded, versions = then.get("versions", {}), _versions()
+    # A run from before timm was recorded says nothing of it.
+    timm = ["timm"] if "timm" in recorded and any("timm" in each.lower() for each in _targets(run.config)) else []
+    for name in ("visionlab", "torch", *timm):
+        before, now = recorded.get(name), versions.get(name, "not installed")
         if before != now:
             found.append(f"{name} was {before}, is now {now}")
     now_source = source()

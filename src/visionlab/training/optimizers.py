@@ -1,4 +1,4 @@
-"""Optimizers: torch's own, with parameter groups for layer-wise learning rates and selective weight decay."""
+"""Optimizers of torch and timm, with parameter groups for layer-wise learning rates and selective weight decay."""
 
 import inspect
 from collections.abc import Collection, Mapping
