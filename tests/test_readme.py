@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,14 @@ def place(tmp_path_factory, quick_run):
             images(folder / "data/tiny_imagenet10" / split / f"n{i:08}" / "images", 6, 64)
     words = "".join(f"n{i:08}\tthing {i}\n" for i in range(10))
     (folder / "data/tiny_imagenet10/words.txt").write_text(words)
+    for part in ("train", "t10k"):
+        raw = folder / "data/FashionMNIST/raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (100, 28, 28), dtype=np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *pixels.shape) + pixels.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 0x801, 100) + bytes(i % 10 for i in range(100))
+        )
     shutil.copytree(quick_run.dir, folder / RUN)
     cached = folder / "hub/checkpoints/resnet18-f37072fd.pth"  # as if it had been downloaded
     cached.parent.mkdir(parents=True)

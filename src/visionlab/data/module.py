@@ -214,7 +214,7 @@ class ImageDataModule(LightningDataModule, ABC):
         }
         if self.variants is not None:
             summary["expanded_from"] = len(splits.train)
-        if self.source is None and self.index.stamps is not None:
+        if not self.published and self.index.stamps is not None:
             summary["listing"] = self.index.listing()
         return summary
 

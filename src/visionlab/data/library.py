@@ -1,0 +1,239 @@
+"""Any set of `torchvision.datasets` whose images have one class each."""
+
+import hashlib
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from visionlab.data.files import Placed, build, stamped
+from visionlab.data.index import ByteArray, Index, Split, printable
+from visionlab.data.module import ImageDataModule
+from visionlab.errors import ConfigError, DataError, nearest
+
+# Sets whose images are all of one size, px; those of the others are photographs.
+SIDES = {
+    **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST"), 28),
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "SVHN"), 32),
+    **dict.fromkeys(("USPS", "SEMEION"), 16),
+    **{"FER2013": 48, "EuroSAT": 64, "STL10": 96, "PCAM": 96},
+}
+# What torchvision calls them; of several names the first that a set has.
+SPLITS = {
+    Split.TRAIN: ("train", "trainval", "train-standard"),
+    Split.VAL: ("val", "valid"),
+    Split.TEST: ("test",),
+}
+Files = list[tuple[str, int]]  # path and label of each image
+
+
+class TorchvisionSet(ImageDataModule):
+    """A set of torchvision, in the splits and with the order of classes that it has there.
+
+    Args:
+        name: As in `torchvision.datasets`: FashionMNIST, CIFAR100, Flowers102, ...
+        options: Further keywords of its constructor: {split: letters} of EMNIST, {annotation_level: family} of
+            FGVCAircraft, {target_types: binary-category} of OxfordIIITPet.
+        **common: See `ImageDataModule`; `root` is torchvision's, in which most sets have a folder of their own.
+
+    Raises:
+        ConfigError: torchvision has no such set.
+    """
+
+    def __init__(self, *, name: str, options: Mapping[str, Any] | None = None, **common: Any) -> None:
+        self.own_size = SIDES.get(name, 224)
+        super().__init__(name=name, **common)
+        self.kind = _kind(name)
+        self.keywords = _keywords(self.kind)
+        self.options = dict(options or {})
+
+    def find(self) -> Index:
+        """Return the images: their files, where the set has files, else their pixels."""
+        parts = self._parts()
+        files = {split: _files(part) for split, part in parts.items()}
+        if all(files.values()):
+            labels = {split: [label for _, label in pairs or ()] for split, pairs in files.items()}
+            classes = _class_names(parts, labels)
+            found: list[Placed] = []
+            for split, pairs in files.items():
+                for path, label in pairs or ():
+                    name = os.path.relpath(path, self.root).replace(os.sep, "/")
+                    found.append((*stamped(self.root, name), classes[label], split))
+            return _in_order(build(self.root, found), classes)
+        for part in parts.values():
+            self._require_classes(part)
+        return _frames(self.root, parts)
+
+    def _parts(self) -> dict[Split, Any]:
+        """Return torchvision's objects, one a split."""
+        if "train" in self.keywords:
+            return {split: self._open(train=split == Split.TRAIN) for split in (Split.TRAIN, Split.TEST)}
+        if "split" not in self.keywords or "split" in self.options:
+            return {Split.FREE: self._open()}
+        parts = {}
+        for split, names in SPLITS.items():
+            for name in names:
+                try:
+                    parts[split] = self._open(split=name)
+                except _NoSuchSplit:
+                    continue
+                break
+        return parts
+
+    def _open(self, **part: Any) -> Any:
+        """Return torchvision's object of a split, downloaded where that is allowed and needed."""
+        fetched = "download" in self.keywords
+        try:
+            # SEMEION downloads unless it is told not to
+            return self._made(**part, **({"download": False} if fetched else {}))
+        except (RuntimeError, OSError) as error:
+            if not (self.download and fetched):
+                otherwise = (
+                    "download it with data.download=true, or" if fetched else "torchvision does not download it;"
+                )
+                raise self._missing(f"is missing ({_first_line(error)})", otherwise) from error
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / f".{self.name}.lock"):  # several processes may want the same
+                return self._made(**part, download=True)
+        except (RuntimeError, OSError, ConfigError) as error:
+            cause = error.__cause__ if isinstance(error, ConfigError) else error
+            raise self._missing(f"cannot be downloaded ({_first_line(cause)})", "without a download") from error
+
+    def _made(self, **keywords: Any) -> Any:
+        try:
+            return self.kind(root=str(self.root), **keywords, **self.options)
+        except (ValueError, TypeError, ImportError) as error:
+            if "argument split." in str(error) and "split" in keywords:
+                raise _NoSuchSplit from error
+            raise ConfigError(
+                f"torchvision's {self.name} cannot be opened: {_first_line(error)}",
+                where="data.options",
+                remedy=f"give keywords of torchvision.datasets.{self.name}, such as data.options={{key: value}}",
+            ) from error
+
+    def _missing(self, what: str, otherwise: str) -> DataError:
+        return DataError(
+            f"torchvision's {self.name} {what}: {self.root}",
+            where="data.root",
+            remedy=f"{otherwise} put its files there as the documentation of torchvision.datasets.{self.name} says",
+        )
+
+    def _require_classes(self, part: Any) -> None:
+        try:
+            image, label = part[0]
+        except (NotImplementedError, ValueError, TypeError):
+            image = label = None
+        if not isinstance(image, Image.Image) or not isinstance(label, int):
+            raise ConfigError(
+                f"torchvision's {self.name} has no images with one class each",
+                where="data.name",
+                remedy="choose a set for classification, of still images",
+            )
+
+
+class _NoSuchSplit(Exception):
+    """A set has no part of this name."""
+
+
+def _kind(name: str) -> Any:
+    from torchvision import datasets
+
+    kinds = {each: getattr(datasets, each) for each in datasets.__all__}
+    if not inspect.isclass(kinds.get(name)):
+        raise ConfigError(f"torchvision has no data set '{name}'", where="data.name", remedy=nearest(name, kinds))
+    return kinds[name]
+
+
+def _keywords(kind: Any) -> set[str]:
+    """Return the names of a constructor's arguments, and of those that it hands on to the classes below."""
+    constructors = [each.__dict__["__init__"] for each in inspect.getmro(kind) if "__init__" in each.__dict__]
+    return {name for constructor in constructors for name in inspect.signature(constructor).parameters}
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _class_names(parts: Mapping[Split, Any], labels: Mapping[Split, list[int]]) -> list[str]:
+    """Return a name for each label; ImageNet's are tuples of synonyms, and two of its classes are cranes."""
+    given = next((part.classes for part in parts.values() if getattr(part, "classes", None)), None)
+    if given is None:
+        last = max(map(max, labels.values()))
+        return [f"{label:0{len(str(last))}d}" for label in range(last + 1)]
+    names = [name if isinstance(name, str) else ", ".join(name) for name in given]
+    return [f"{name} ({label})" if names.count(name) > 1 else name for label, name in enumerate(names)]
+
+
+def _in_order(index: Index, classes: list[str]) -> Index:
+    """Number the classes of an index as `classes` has them."""
+    place = {printable(name): label for label, name in enumerate(classes)}
+    order = sorted(range(len(index.classes)), key=lambda label: place[index.classes[label]])
+    index.classes = [index.classes[label] for label in order]
+    index.labels = np.argsort(order)[index.labels]
+    return index
+
+
+def _files(part: Any) -> Files | None:
+    """Return the files of a set; None where its images are none.
+
+    torchvision has no public way to ask, so what its classes keep for themselves is read, and believed where it gives
+    the labels that the set itself gives.
+    """
+
+    def kept(*names: str) -> Any:
+        return next((getattr(part, name) for name in names if hasattr(part, name)), None)
+
+    pairs = kept("_samples", "samples", "imgs")
+    if pairs is None:
+        pairs = list(zip(kept("_image_files", "_images") or (), kept("_labels") or (), strict=False))
+    if not pairs or len(pairs) != len(part) or not isinstance(pairs[0][0], str | Path):
+        return None
+    for place in {0, len(pairs) // 2, len(pairs) - 1}:
+        try:
+            label = part[place][1]
+        except Exception:  # a damaged file, which the check of all images names with all others
+            continue
+        if label != pairs[place][1]:
+            return None
+    return [(str(path), int(label)) for path, label in pairs]
+
+
+def _frames(root: Path, parts: Mapping[Split, Any]) -> Index:
+    """Index images that are no files, as `<split>/<number>`."""
+    labels = {split: _labels(part) for split, part in parts.items()}
+    classes = _class_names(parts, labels)
+    found: list[Placed] = []
+    for split, part in parts.items():
+        stamp = _stamp(part)
+        found += [
+            (f"{split.name.lower()}/{i:07d}", *stamp, classes[label], split) for i, label in enumerate(labels[split])
+        ]
+    index = _in_order(build(root, found), classes)
+
+    def frame(row: int) -> ByteArray:
+        split, number = index.names[row].split("/")
+        return np.asarray(parts[Split[split.upper()]][int(number)][0].convert("RGB"))
+
+    index.frames = frame
+    if not all(hasattr(part, "data") for part in parts.values()):
+        index.stamps = None  # nothing tells that they changed
+    return index
+
+
+def _labels(part: Any) -> list[int]:
+    given = next((getattr(part, name) for name in ("targets", "labels") if hasattr(part, name)), None)
+    if given is None or len(given) != len(part):
+        given = [part[place][1] for place in range(len(part))]
+    return [int(label) for label in given]
+
+
+def _stamp(part: Any) -> tuple[int, int]:
+    """Return size and digest of the array that a set is in memory."""
+    pixels = np.ascontiguousarray(getattr(part, "data", ()))
+    return pixels.nbytes, int.from_bytes(hashlib.sha256(pixels.data).digest()[:8], "little", signed=True)

@@ -1,0 +1,218 @@
+"""Torchvision's sets, as miniatures of their layouts that torchvision itself reads."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import datasets
+
+from visionlab.config import compose
+from visionlab.data.library import TorchvisionSet
+from visionlab.errors import ConfigError, DataError
+from visionlab.training.build import data_module
+
+
+def noise(path: Path, seed: int, side: int = 8) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+    return str(path)
+
+
+def idx(path: Path, array: np.ndarray) -> None:
+    """Write the format of MNIST and its like."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+def mnist(
+    root: Path, name: str = "FashionMNIST", train: str = "train", test: str = "t10k", first: int = 0
+) -> np.ndarray:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (40, 28, 28))
+    for part, rows in ((train, pixels[:30]), (test, pixels[30:])):
+        idx(root / name / "raw" / f"{part}-images-idx3-ubyte", rows)
+        idx(root / name / "raw" / f"{part}-labels-idx1-ubyte", first + np.arange(len(rows)) % 10)
+    return pixels
+
+
+def pets(root: Path) -> None:
+    seed = 0
+    for split in ("trainval", "test"):
+        lines = []
+        for _ in range(10):
+            for label, (breed, kind) in enumerate((("Abyssinian", 1), ("beagle", 2), ("Bengal", 1)), 1):
+                seed += 1
+                noise(root / "oxford-iiit-pet/images" / f"{breed}_{seed}.jpg", seed)
+                lines.append(f"{breed}_{seed} {label} {kind} 1\n")
+        (root / "oxford-iiit-pet/annotations").mkdir(exist_ok=True)
+        (root / "oxford-iiit-pet/annotations" / f"{split}.txt").write_text("".join(lines))
+
+
+def food(root: Path) -> None:
+    for first, split in ((0, "train"), (100, "test")):
+        names = {kind: [f"{kind}/{first + i}" for i in range(5)] for kind in ("apple_pie", "waffles")}
+        for seed, name in enumerate(name for each in names.values() for name in each):
+            noise(root / "food-101/images" / f"{name}.jpg", first + seed)
+        (root / "food-101/meta").mkdir(exist_ok=True)
+        (root / "food-101/meta" / f"{split}.json").write_text(json.dumps(names))
+
+
+def signs(root: Path) -> None:
+    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for label in range(11):
+        for i in range(4):
+            noise(root / f"gtsrb/GTSRB/Training/{label:05d}/{i}.ppm", 10 * label + i)
+        noise(root / f"gtsrb/GTSRB/Final_Test/Images/{label:05d}.ppm", 1000 + label)
+        rows.append(f"{label:05d}.ppm;8;8;0;0;8;8;{label}")
+    (root / "gtsrb/GT-final_test.csv").write_text("\n".join(rows))
+
+
+def satellite(root: Path) -> None:
+    for kind, i in ((kind, i) for kind in ("Forest", "River") for i in range(10)):
+        noise(root / "eurosat/2750" / kind / f"{kind}_{i}.jpg", i + 100 * len(kind))
+
+
+def opened(name: str, root: Path, *overrides: str):
+    given = [f"data.{each}" for each in (f"name={name}", f"root={root}", f"cache_dir={root / 'cache'}", *overrides)]
+    return data_module(compose(["data=torchvision", *given]))
+
+
+def counts(data) -> list[int]:
+    return [len(rows) for rows in (data.splits.train, data.splits.val, data.splits.test)]
+
+
+def test_arrays_with_the_splits_and_classes_of_torchvision(tmp_path):
+    pixels = mnist(tmp_path)
+    data = opened("FashionMNIST", tmp_path)
+    assert counts(data) == [24, 6, 10] and data.image_size == (28, 28)
+    assert data.classes == datasets.FashionMNIST.classes  # whose order is not that of the alphabet
+    row = data.index.names.index("test/0000009")
+    assert (data.pixels([row])[0].numpy() == pixels[39]).all() and data.index.labels[row] == 9
+    assert "listing" not in data.summary()  # published: a remembered run need not look again
+
+
+def test_arrays_are_decoded_once_and_again_when_they_are_others(tmp_path):
+    pixels = mnist(tmp_path)
+    keys = [opened("FashionMNIST", tmp_path).store.key for _ in range(2)]
+    assert keys[0] is not None and keys[0] == keys[1]
+    idx(tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte", 255 - pixels[:30])
+    assert opened("FashionMNIST", tmp_path).store.key != keys[0]
+
+
+def test_options_are_the_constructors_and_a_class_without_images_is_none(tmp_path):
+    mnist(tmp_path, "EMNIST", "emnist-letters-train", "emnist-letters-test", first=1)
+    data = opened("EMNIST", tmp_path, "options={split: letters}")
+    assert data.classes == list("abcdefghij")  # torchvision's first is N/A
+    assert data.index.labels[data.index.names.index("train/0000003")] == 3
+    with pytest.raises(ConfigError, match=r"Unknown value 'runes'.*'letters'"):
+        opened("EMNIST", tmp_path, "options={split: runes}")
+
+
+def test_files_are_read_as_files(tmp_path):
+    pets(tmp_path)
+    data = opened("OxfordIIITPet", tmp_path, "image_size=8", "val_fraction=0.2")
+    assert counts(data) == [24, 6, 30] and data.index.frames is None
+    assert data.classes == ["Abyssinian", "Beagle", "Bengal"]
+    assert data.index.labels[data.index.names.index("oxford-iiit-pet/images/Bengal_3.jpg")] == 2
+    assert data.store.key is not None
+
+
+def test_labels_are_those_that_the_set_gives(tmp_path):
+    """The files of OxfordIIITPet have breeds; with this option their classes are cat and dog."""
+    pets(tmp_path)
+    data = opened("OxfordIIITPet", tmp_path, "image_size=8", "options={target_types: binary-category}")
+    breeds = opened("OxfordIIITPet", tmp_path, "image_size=8")
+    assert data.num_classes == 2
+    assert np.bincount(data.index.labels).tolist() == [40, 20]
+    assert np.bincount(breeds.index.labels).tolist() == [20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "expected", "classes"),
+    [
+        ("Food101", food, [8, 2, 10], ["apple_pie", "waffles"]),
+        ("GTSRB", signs, [33, 11, 11], [f"{label:02d}" for label in range(11)]),
+        ("EuroSAT", satellite, [16, 4, 0], ["Forest", "River"]),
+    ],
+)
+def test_layouts(name, write, expected, classes, tmp_path):
+    write(tmp_path)
+    data = opened(name, tmp_path, "image_size=8", f"val_fraction={0.25 if name == 'GTSRB' else 0.2}")
+    assert counts(data) == expected and data.classes == classes
+    assert data.index.stamps is not None and data.index.frames is None
+    for path, label in zip(data.index.names, data.index.labels, strict=True):
+        if name != "GTSRB":
+            assert classes[label] in path
+    assert data.image_size == (8, 8) and TorchvisionSet(name=name, root=tmp_path).image_size[0] in (64, 224)
+
+
+def test_a_damaged_file_is_named_with_all_others(tmp_path):
+    food(tmp_path)
+    for path in ("train", "test"):
+        (tmp_path / "food-101/images/waffles" / f"{0 if path == 'train' else 104}.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"2 of 20 images cannot be read(.|\n)*waffles/0(.|\n)*waffles/104"):
+        opened("Food101", tmp_path)
+
+
+def test_classes_of_one_name_stay_two(tmp_path, monkeypatch):
+    """ImageNet's names are tuples of synonyms, and it has two cranes."""
+    mnist(tmp_path)
+    names = [("crane",), ("crane",), ("tench", "Tinca tinca"), *"abcdefg"]
+    monkeypatch.setattr(datasets.FashionMNIST, "classes", names)
+    data = opened("FashionMNIST", tmp_path)
+    assert data.classes[:3] == ["crane (0)", "crane (1)", "tench, Tinca tinca"]
+    assert data.num_classes == 10
+
+
+@pytest.mark.parametrize("name", ["FashionMNIST", "SEMEION", "Flowers102", "OxfordIIITPet", "USPS"])
+def test_nothing_is_downloaded_unasked(name, tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("urllib.request.urlopen", never)
+    with pytest.raises(DataError, match="is missing") as error:
+        opened(name, tmp_path)
+    assert "data.download=true" in str(error.value) and f"torchvision.datasets.{name}" in str(error.value)
+
+
+def test_a_download_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.FashionMNIST, "download", lambda self: mnist(Path(self.root)))
+    assert counts(opened("FashionMNIST", tmp_path / "new", "download=true")) == [24, 6, 10]
+
+    def offline(self):
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nTried ...")
+
+    monkeypatch.setattr(datasets.KMNIST, "download", offline)
+    with pytest.raises(DataError, match=r"cannot be downloaded \(Error downloading train"):
+        opened("KMNIST", tmp_path, "download=true")
+
+
+def test_a_set_that_torchvision_does_not_download_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"kaggle(.|\n)*torchvision does not download it"):
+        opened("FER2013", tmp_path, "download=true")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("FashonMNIST", "did you mean 'FashionMNIST'"),
+        ("wrap_dataset_for_transforms_v2", "torchvision has no data set"),
+        ("VisionDataset", "no images with one class each"),
+        ("Kinetics", "frames_per_clip"),
+    ],
+)
+def test_a_set_that_is_none_is_refused(name, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        opened(name, tmp_path)
+
+
+def test_a_set_of_other_things_is_refused(tmp_path, monkeypatch):
+    """As those for detection, whose targets are no classes."""
+    mnist(tmp_path)
+    monkeypatch.setattr(datasets.FashionMNIST, "__getitem__", lambda self, place: (Image.new("L", (8, 8)), {"box": 1}))
+    with pytest.raises(ConfigError, match="no images with one class each"):
+        opened("FashionMNIST", tmp_path)
