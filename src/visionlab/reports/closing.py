@@ -62,7 +62,8 @@ def _where(run: Run, console: Console) -> None:
     )
     lines.add_row("run", _path(run.dir))
     lines.add_row("page", _path(run.page))
-    lines.add_row("curves", Text(f"tensorboard --logdir {_short(run.dir.parent)}", style="bold"))
+    if any(run.dir.glob("events.out.tfevents.*")):
+        lines.add_row("curves", Text(f"tensorboard --logdir {_short(run.dir.parent)}", style="bold"))
     console.print(lines)
 
 

@@ -22,7 +22,6 @@ from visionlab.training import devices
 from visionlab.training.allocator import keep_freed_memory
 from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
-from visionlab.training.supply import supply, take
 
 # Training images that a network with `fit_stem` derives its first layer from, at most.
 STEM_IMAGES = 5000
@@ -167,11 +166,3 @@ def trainer(
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"the trainer cannot be built: {str(error).splitlines()[0]}", where="trainer") from error
     return made
-
-
-def loggers(config: DictConfig, run: Run) -> list[Logger]:
-    """Build the loggers of a run; they write into its directory."""
-    if not config.logger or not config.logger.get("_target_"):
-        return []
-    factory, _ = take(instantiate(config.logger, _partial_=True, _convert_="all"), graph=False)
-    return [supply(factory, save_dir=str(run.dir), name="", version="")]

@@ -26,7 +26,17 @@ from visionlab.models.layers import layers as network_layers
 from visionlab.models.summary import Summary, summarise
 from visionlab.reports import run_page
 from visionlab.runs import Run
-from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome, ranks, tensorboard
+from visionlab.training import (
+    build,
+    checkpoint_io,
+    devices,
+    environment,
+    evaluation,
+    loggers,
+    outcome,
+    ranks,
+    tensorboard,
+)
 from visionlab.training.checkpoints import Checkpoints
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.interruption import Interrupted, Interruption
@@ -70,14 +80,15 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     callbacks: list[Callback] = [records, checkpoints, *_chosen(config), interruption]
     if plain["callbacks"]["progress"]["show"]:
         callbacks.insert(1, EpochProgress(records, monitor=config.monitor))
-    loggers = build.loggers(config, run)
-    trainer = build.trainer(config, callbacks=callbacks, loggers=loggers, folder=run.dir)
+    trackers = loggers.make(config, run)
+    trainer = build.trainer(config, callbacks=callbacks, loggers=trackers, folder=run.dir)
 
     if trainer.is_global_zero:
         _begin(run, plain, overrides, data, classifier, layers, trainer.strategy.root_device)
     memory = devices.enough_memory(config.data.batch_size, key="data.batch_size", remedy=SMALLER)
     state = _state_of(run, recorded=trainer.is_global_zero)
-    with state, memory, _enough_to_normalise(config.data.batch_size), interruption.watching():
+    tracking = loggers.open_for(trackers, plain)
+    with state, memory, _enough_to_normalise(config.data.batch_size), interruption.watching(), tracking:
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()
@@ -117,9 +128,9 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
         # The result stands, whatever becomes of its page; a signal that came meanwhile is answered at the end.
         checkpoint_io.forget_previous(run.checkpoint("last").parent)
         run_page.write(run.dir)
-        tensorboard.finish(trainer.loggers, run, plain, config.monitor)
+        loggers.finish(trackers, run, plain)
         if plain["logger"] and plain["logger"].get("graph"):
-            tensorboard.add_graph(trainer.loggers, classifier.network, data.image_size)
+            tensorboard.add_graph(trackers, classifier.network, data.image_size)
 
 
 def test(config: DictConfig, run: Run) -> None:
