@@ -1,12 +1,15 @@
 """Torchvision's sets, as miniatures of their layouts that torchvision itself reads."""
 
+import bz2
 import json
+import pickle
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 from torchvision import datasets
 
 from visionlab.config import compose
@@ -148,6 +151,82 @@ def test_layouts(name, write, expected, classes, tmp_path):
         if name != "GTSRB":
             assert classes[label] in path
     assert data.image_size == (8, 8) and TorchvisionSet(name=name, root=tmp_path).image_size[0] in (64, 224)
+
+
+def hundred(root: Path, random: np.random.Generator) -> None:
+    (root / "cifar-100-python").mkdir()
+    names = {"fine_label_names": [f"thing {label:02d}" for label in range(100)]}
+    (root / "cifar-100-python/meta").write_bytes(pickle.dumps(names, 2))
+    for split, count in (("train", 400), ("test", 100)):
+        pixels = random.integers(0, 256, (count, 3072), dtype=np.uint8)
+        content = {"data": pixels, "fine_labels": [i % 100 for i in range(count)]}
+        (root / "cifar-100-python" / split).write_bytes(pickle.dumps(content, 2))
+
+
+def houses(root: Path, random: np.random.Generator) -> None:
+    for split, count in (("train", 40), ("test", 10)):
+        pixels = random.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
+        savemat(root / f"{split}_32x32.mat", {"X": pixels, "y": 1 + np.arange(count)[:, None] % 10})
+
+
+def objects(root: Path, random: np.random.Generator) -> None:
+    (root / "stl10_binary").mkdir()
+    (root / "stl10_binary/class_names.txt").write_text("\n".join(f"thing{label}" for label in range(10)))
+    for split, count in (("train", 40), ("test", 10)):
+        random.integers(0, 256, (count, 3, 96, 96), dtype=np.uint8).tofile(root / "stl10_binary" / f"{split}_X.bin")
+        (1 + np.arange(count, dtype=np.uint8) % 10).tofile(root / "stl10_binary" / f"{split}_y.bin")
+
+
+def post(root: Path, random: np.random.Generator) -> None:
+    for name, count in (("usps.bz2", 40), ("usps.t.bz2", 10)):
+        rows = [
+            " ".join([str(1 + i % 10), *(f"{j + 1}:{value:.2f}" for j, value in enumerate(random.uniform(-1, 1, 256)))])
+            for i in range(count)
+        ]
+        (root / name).write_bytes(bz2.compress("\n".join(rows).encode()))
+
+
+def writers(root: Path, random: np.random.Generator) -> None:
+    for part, count in (("train", 40), ("test", 10)):
+        idx(root / f"QMNIST/raw/qmnist-{part}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
+        labels = np.repeat(np.arange(count)[:, None] % 10, 8, axis=1).astype(">i4")  # the class, its writer, ...
+        head = struct.pack(">HBB2I", 0, 12, 2, *labels.shape)
+        (root / f"QMNIST/raw/qmnist-{part}-labels-idx2-int").write_bytes(head + labels.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "side", "classes", "held_out"),
+    [
+        ("CIFAR100", hundred, 32, 100, 100), ("SVHN", houses, 32, 10, 10), ("STL10", objects, 96, 10, 10),
+        ("USPS", post, 16, 10, 10), ("QMNIST", writers, 28, 10, 10),
+    ],
+)  # fmt: skip
+def test_sets_of_arrays(name, write, side, classes, held_out, tmp_path, monkeypatch):
+    write(tmp_path, np.random.default_rng(0))
+    for module in ("cifar", "svhn", "stl10"):  # a miniature's digest is not the publisher's
+        monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda *_: True)
+    data = opened(name, tmp_path, "val_fraction=0.25")
+    assert counts(data) == [3 * held_out, held_out, held_out] and data.image_size == (side, side)
+    assert data.num_classes == classes and data.store.key is not None
+    part = getattr(datasets, name)(
+        tmp_path, **({"train": False} if name in ("CIFAR100", "USPS", "QMNIST") else {"split": "test"})
+    )
+    for place in (0, 7):
+        row = data.index.names.index(f"test/{place:07d}")
+        image, label = part[place]
+        assert (data.pixels([row])[0].permute(1, 2, 0).numpy() == np.asarray(image.convert("RGB"))).all()
+        assert data.index.labels[row] == label
+
+
+def test_a_split_without_labels_is_left_out(tmp_path):
+    for split in ("train", "val", "test"):
+        for seed in range(10):
+            noise(tmp_path / f"clevr/CLEVR_v1.0/images/{split}/{seed}.png", seed + 100 * len(split))
+        scenes = [{"image_filename": f"{i}.png", "objects": [0] * (3 + i % 2)} for i in range(10)]
+        (tmp_path / "clevr/CLEVR_v1.0/scenes").mkdir(exist_ok=True)
+        (tmp_path / f"clevr/CLEVR_v1.0/scenes/CLEVR_{split}_scenes.json").write_text(json.dumps({"scenes": scenes}))
+    data = opened("CLEVRClassification", tmp_path, "image_size=8")
+    assert counts(data) == [10, 10, 0] and data.classes == ["3", "4"]
 
 
 def test_a_damaged_file_is_named_with_all_others(tmp_path):

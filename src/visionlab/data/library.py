@@ -54,7 +54,7 @@ class TorchvisionSet(ImageDataModule):
 
     def find(self) -> Index:
         """Return the images: their files, where the set has files, else their pixels."""
-        parts = self._parts()
+        parts = {split: part for split, part in self._parts().items() if not _unlabelled(part)}
         files = {split: _files(part) for split, part in parts.items()}
         if all(files.values()):
             labels = {split: [label for _, label in pairs or ()] for split, pairs in files.items()}
@@ -179,29 +179,45 @@ def _in_order(index: Index, classes: list[str]) -> Index:
     return index
 
 
-def _files(part: Any) -> Files | None:
-    """Return the files of a set; None where its images are none.
+def _unlabelled(part: Any) -> bool:
+    """Return whether nobody was told the classes, as of CLEVR's test split."""
+    pairs = _pairs(part)
+    return bool(pairs) and pairs[0][1] is None
 
-    torchvision has no public way to ask, so what its classes keep for themselves is read, and believed where it gives
-    the labels that the set itself gives.
+
+def _pairs(part: Any) -> list[tuple[Any, Any]]:
+    """Return what a set keeps of its images, if they are files: path and label, or what else its class makes of them.
+
+    torchvision has no public way to ask, so what its classes keep for themselves is read.
     """
 
     def kept(*names: str) -> Any:
         return next((getattr(part, name) for name in names if hasattr(part, name)), None)
 
     pairs = kept("_samples", "samples", "imgs")
-    if pairs is None:
-        pairs = list(zip(kept("_image_files", "_images") or (), kept("_labels") or (), strict=False))
-    if not pairs or len(pairs) != len(part) or not isinstance(pairs[0][0], str | Path):
+    return pairs or list(zip(kept("_image_files", "_images") or (), kept("_labels") or (), strict=False))
+
+
+def _files(part: Any) -> Files | None:
+    """Return the files of a set; None where its images are none."""
+    pairs = _pairs(part)
+    if not pairs or not isinstance(pairs[0][0], str | Path) or not _believed([label for _, label in pairs], part):
         return None
-    for place in {0, len(pairs) // 2, len(pairs) - 1}:
+    return [(str(path), int(label)) for path, label in pairs]
+
+
+def _believed(labels: Any, part: Any) -> bool:
+    """Return whether labels are those that the set itself gives with an image."""
+    if len(labels) != len(part):
+        return False
+    for place in {0, len(part) // 2, len(part) - 1}:
         try:
             label = part[place][1]
         except Exception:  # a damaged file, which the check of all images names with all others
             continue
-        if label != pairs[place][1]:
-            return None
-    return [(str(path), int(label)) for path, label in pairs]
+        if not isinstance(label, int) or not np.array_equal(labels[place], label):
+            return False
+    return True
 
 
 def _frames(root: Path, parts: Mapping[Split, Any]) -> Index:
@@ -227,10 +243,10 @@ def _frames(root: Path, parts: Mapping[Split, Any]) -> Index:
 
 
 def _labels(part: Any) -> list[int]:
-    given = next((getattr(part, name) for name in ("targets", "labels") if hasattr(part, name)), None)
-    if given is None or len(given) != len(part):
-        given = [part[place][1] for place in range(len(part))]
-    return [int(label) for label in given]
+    for given in (getattr(part, name) for name in ("targets", "labels") if hasattr(part, name)):
+        if _believed(given, part):
+            return [int(label) for label in given]
+    return [part[place][1] for place in range(len(part))]
 
 
 def _stamp(part: Any) -> tuple[int, int]:
