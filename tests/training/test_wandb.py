@@ -1,6 +1,7 @@
 """What Weights & Biases is told, read from the file that it would upload."""
 
 import json
+import signal
 import struct
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from wandb.proto import wandb_internal_pb2
 import visionlab
 from quick import QUICK
 from visionlab.errors import ConfigError, UserError
+from visionlab.sweeps.pruning import Pruned
+from visionlab.training.interruption import Interrupted
+from visionlab.training.records import Records
 
 RUN = [*QUICK, "logger=wandb"]
 
@@ -37,7 +41,7 @@ def told(directory: Path):
 
 def _read(data: bytes):
     """Read records in the log format of LevelDB: blocks of 32 KiB, of fragments with a head of 7 bytes."""
-    name, settings, rows, summary = "", {}, [], {}
+    name, settings, rows, summary = "", {}, [], {}  # the summary with the exit code, by which W&B tells how it ended
     place, whole = 7, b""
     while place + 7 <= len(data):
         if 32768 - place % 32768 < 7:
@@ -57,6 +61,8 @@ def _read(data: bytes):
             rows.append({"/".join(each.nested_key): json.loads(each.value_json) for each in record.history.item})
         for update in record.summary.update:
             summary[update.key or "/".join(update.nested_key)] = json.loads(update.value_json)
+        if record.HasField("exit"):
+            summary["exit"] = record.exit.exit_code
     return name, settings, rows, summary
 
 
@@ -73,11 +79,26 @@ def test_settings_curves_results_and_pictures(tmp_path):
     assert summary["best/test/acc"] == pytest.approx(run.result["metrics"]["test/acc"])
     pictures = {file.name.split("_")[0] for file in run.dir.glob("wandb/offline-run-*/files/media/images/*.png")}
     assert {"confusion", "samples"} <= pictures
+    assert summary["exit"] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Pruned("hopeless"), 0), (Interrupted(signal.SIGTERM), 255), (ValueError("broken"), 1)]
+)
+def test_how_a_run_ended(tmp_path, monkeypatch, error, code):
+    """A trial that a sweep pruned is no failure."""
+
+    def end(*_):
+        raise error
+
+    monkeypatch.setattr(Records, "on_validation_end", end, raising=False)
+    with pytest.raises(type(error)):
+        visionlab.train(RUN, directory=tmp_path / "run")
+    ((*_, summary),) = told(tmp_path / "run")
+    assert summary["exit"] == code
 
 
 def test_a_run_that_continues_is_the_same_and_one_that_begins_is_another(tmp_path, monkeypatch):
-    from visionlab.training.records import Records
-
     def fail(*_):
         raise OSError("the disk is gone")
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from visionlab.errors import ConfigError
 from visionlab.runs import Run
 from visionlab.training import tensorboard
+from visionlab.training.interruption import Interrupted
 from visionlab.training.supply import supply, take
 
 GROUPS = ("data", "augment", "model", "loss", "optimizer", "scheduler", "trainer")
@@ -59,19 +60,24 @@ def open_for(loggers: Sequence[Logger], config: Mapping[str, Any]) -> Iterator[N
         ConfigError: W&B has no account to write to.
     """
     wandb_too = any(isinstance(logger, WandbLogger) for logger in loggers)
-    failed = True
+    code = 0
     try:
         for logger in loggers:
             if not isinstance(logger, TensorBoardLogger):  # which shows them with what came of them, at the end
                 _begin(logger, hyperparameters(config))
         yield
-        failed = False
+    except (Interrupted, KeyboardInterrupt):
+        code = 255  # which W&B calls killed
+        raise
+    except Exception as error:
+        code = int(not hasattr(error, "run_status"))  # a sweep that prunes or pauses a trial is no failure
+        raise
     finally:
         if wandb_too:
             import wandb
 
             if wandb.run is not None:
-                wandb.finish(exit_code=int(failed))
+                wandb.finish(exit_code=code)
 
 
 def _begin(logger: Logger, flat: dict[str, Any]) -> None:
