@@ -49,6 +49,14 @@ def test_too_little_to_tell_says_nothing():
         assert list(importance(models, ["model", "lr"]).shares) == ["lr"]
 
 
+@pytest.mark.parametrize("count", [4, 5])
+def test_numbers_of_one_trial_each_say_nothing_of_chance(count):
+    """As a sweep of four learning rates: between groups of one lies all of the variance, of noise too."""
+    rng = np.random.default_rng(0)
+    assert importance([({"lr": 10.0**-n}, rng.normal()) for n in range(count)], ["lr"]) is None
+    assert importance([({"lr": 10.0**-n}, float(n)) for n in range(8)], ["lr"]).shares["lr"] > 0.8
+
+
 def test_few_trials_come_with_a_warning():
     trials = [({"lr": lr, "units": 2 * n, "dropout": n % 3}, 0.1 * n) for n, lr in enumerate((1, 2, 3, 4, 5, 6))]
     keys = ["lr", "units", "dropout"]

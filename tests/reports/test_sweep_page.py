@@ -9,6 +9,7 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.errors import RunError
 from visionlab.reports import sweep_page
+from visionlab.reports.gather import gather
 from visionlab.reports.numbers import MISSING
 from visionlab.reports.parallel import parallel
 
@@ -261,6 +262,7 @@ def test_what_a_trial_has_no_value_for_is_not_null_on_an_axis():
     [
         ({}, "3 of 3 trials", "The best of all"),
         ({"status": "completed", "total": 3}, "3 of 3 trials", "The best of all"),
+        ({"status": "completed", "total": 5}, "3 of 3 trials", "The best of all"),  # two were of the same settings
         ({"status": "interrupted", "total": 8}, "3 of 8 trials", "The best so far"),
         ({"status": "interrupted", "total": None}, "3 of 3 trials", "The best so far"),
     ],
@@ -269,6 +271,19 @@ def test_a_sweep_that_was_stopped_does_not_look_complete(tmp_path, head, badge, 
     path = sweep_page.write(make_sweep(tmp_path, trials=3, failed=0, head=head))
     assert badge in read(path).text and best in read(path).text
     assert ("badge good" in path.read_text()) == (best == "The best of all")
+
+
+def test_a_trial_that_the_sweep_dropped_is_done_but_not_its_best(tmp_path):
+    """Trained to its end alone since, it was chosen by nobody and is not tested."""
+    sweep = make_sweep(tmp_path, trials=3, failed=0)
+    best = gather([sweep]).sweeps[0].best
+    content = json.loads((sweep / "sweep.json").read_text())
+    content["runs"][best.place]["status"] = "pruned"
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    assert gather([sweep]).sweeps[0].best.place != best.place
+    path = sweep_page.write(sweep)
+    assert "3 of 3 trials" in read(path).text and "badge good" in path.read_text()
+    assert "2 of 3" in read(path).text and "1 pruned" in read(path).text
 
 
 def test_a_trial_whose_process_was_killed_is_not_running(tmp_path):

@@ -2,12 +2,14 @@ import json
 import math
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
 from filelock import FileLock
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from visionlab import runs
@@ -614,3 +616,39 @@ def test_a_grid_that_is_searched_in_two_commands_leaves_no_combination_out(sweep
     assert sweeping.command(*command, "sweep.n_trials=1") == 0
     assert sweeping.command(*command, "sweep.n_trials=3") == 0
     assert len(sweeping.runs) == 3
+
+
+def test_a_search_without_optuna_names_the_extra_and_leaves_nothing(sweeping, capsys, monkeypatch):
+    for module in [name for name in sys.modules if name.partition(".")[0] == "optuna"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert sweeping.command("sweep=optuna", "optimizer.lr=interval(0.001,0.1)") == 2
+    assert "pip install 'visionlab[sweep]'" in capsys.readouterr().err
+    assert not list(sweeping.outputs.glob("sweeps/*/sweep.json"))
+
+
+def test_a_grid_that_is_exhausted_ends(sweeping, capsys):
+    command = ("sweep=optuna", "sweep.sampler=grid", "trainer.max_epochs=1", "optimizer.lr=1e-2,2e-2")
+    assert sweeping.command(*command, "data.batch_size=128,256", "sweep.n_trials=9") == 0
+    assert len(sweeping.runs) == 4 and "4/4" in capsys.readouterr().out
+
+
+def test_bases_are_no_choices_of_a_glob_and_other_values_may_begin_like_them(sweeping):
+    assert sweeping.command("sweep=optuna", "sweep.n_trials=2", "trainer.max_epochs=1", "augment=glob([_*,none])") == 0
+    assert sweeping.command("data.name=_raw,clean", "trainer.max_epochs=1") == 0
+    tried = [run["overrides"] for sweep in sweeping.sweeps for run in sweep["runs"]]
+    assert {"augment": "none"} in tried and {"data.name": "_raw"} in tried and {"data.name": "clean"} in tried
+    assert len(sweeping.runs) == 3
+
+
+def test_a_range_may_be_logarithmic_in_steps_of_one():
+    spec = OverridesParser.create().parse_override("a=tag(log,range(1,1000))")
+    parameter = Parameter("a", spec)
+    assert (parameter.low, parameter.high, parameter.step, parameter.log) == (1, 999, None, True)
+    with pytest.raises(ConfigError, match="cannot range"):
+        Parameter("a", OverridesParser.create().parse_override("a=tag(log,range(1,1000,10))"))
+
+
+def test_no_command_of_a_sweep_begins_it_anew(sweeping):
+    assert sweeping.command("optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1", "force=true") == 0
+    (sweep,) = sweeping.sweeps
+    assert "force" not in sweep["command"] and "force" not in sweep["best"]["command"]

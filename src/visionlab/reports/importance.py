@@ -32,8 +32,8 @@ def importance(trials: Sequence[tuple[Mapping[str, Any], float]], keys: Sequence
         keys: The hyperparameters.
 
     Returns:
-        None with fewer than four trials or where nothing varies; nor is there a share of words of which each has one
-        trial, as of one architecture a trial: it would be 100 % of noise too.
+        None with fewer than four trials or where nothing varies; nor is there a share of what has fewer than two trials
+        a value on average, as of one architecture a trial: it would be 100 % of noise too.
     """
     known = [(dict(values), metric) for values, metric in trials if math.isfinite(metric)]
     varied = [key for key in keys if _varied([values.get(key) for values, _ in known])]
@@ -50,8 +50,8 @@ def importance(trials: Sequence[tuple[Mapping[str, Any], float]], keys: Sequence
 
 
 def _varied(values: list[Any]) -> bool:
-    kinds = len(set(map(str, values)))
-    return kinds > 1 and (kinds < len(values) or all(_is_number(value) for value in values))
+    kinds = len(set(_binned(values)))
+    return kinds > 1 and 2 * kinds <= len(values)
 
 
 def _group_means(trials: list[tuple[dict[str, Any], float]], keys: list[str]) -> Importance:
@@ -72,10 +72,12 @@ def _group_means(trials: list[tuple[dict[str, Any], float]], keys: list[str]) ->
 
 
 def _binned(values: list[Any]) -> list[Any]:
-    """Numbers of which nearly each is another are gathered into four groups of equal size."""
-    if len(set(map(str, values))) <= max(2, len(values) // 2) or not all(_is_number(v) for v in values):
+    """Six or more numbers of which nearly each is another are gathered into groups of equal size, four at most."""
+    many = len(set(map(str, values))) > len(values) // 2 and len(values) >= 6
+    if not many or not all(_is_number(v) for v in values):
         return [str(v) for v in values]
-    edges = np.quantile([float(v) for v in values], [0.25, 0.5, 0.75])
+    groups = min(4, len(values) // 2)
+    edges = np.quantile([float(v) for v in values], np.arange(1, groups) / groups)
     return [int(place) for place in np.searchsorted(edges, [float(v) for v in values])]
 
 

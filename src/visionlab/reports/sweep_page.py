@@ -30,7 +30,7 @@ def write(directory: str | Path) -> Path:
     """
     target = Path(directory) / "report.html"
     sweep = gather([directory]).sweeps[0]
-    done = sum(trial.status == "completed" for trial in sweep.trials)
+    done = sum(trial.status in ("completed", "pruned") for trial in sweep.trials)
     kind = "good" if done == _total(sweep) and _over(sweep) else "warn"
     badge = f"{done} of {_total(sweep)} trials"
     page = Page(f"Sweep {sweep.name}", subtitle=subtitle(sweep), badge=badge, badge_kind=kind)
@@ -52,8 +52,8 @@ def write(directory: str | Path) -> Path:
 
 
 def _total(sweep: Sweep) -> int:
-    """Count the trials that were asked for, as far as they are known."""
-    return max(sweep.content.get("total") or 0, len(sweep.trials))
+    """Count the trials that were asked for, as far as they are known; two of the same settings are one."""
+    return len(sweep.trials) if _over(sweep) else max(sweep.content.get("total") or 0, len(sweep.trials))
 
 
 def _over(sweep: Sweep) -> bool:

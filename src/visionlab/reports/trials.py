@@ -131,6 +131,8 @@ class Sweep:
 
     def _outcome(self, row: dict[str, Any], entry: "Entry") -> tuple[str, str]:
         """Return how a run stands in this sweep, and why it failed: without the figures that are sought, it did."""
+        if row.get("status") == "pruned":  # here; it may have been trained to its end elsewhere since
+            return "pruned", ""
         lacking = not all(math.isfinite(figure(entry, name)) for name in self.objectives)
         if row.get("status") == "failed" and entry.status == "completed" and lacking:
             return "failed", str(row.get("error") or "")

@@ -185,7 +185,7 @@ class Display:
             )
         if self._states["failed"]:
             failed = Text(f"{self._states['failed']} of {self._done} trials failed;", "red")
-            self.console.print(failed, "the page says why. To try them again: sweep.retry_failed=true")
+            self.console.print(failed, "the lines above say why. To try them again: sweep.retry_failed=true")
         self.console.print(f"sweep  {self.plan.dir}", soft_wrap=True)
         self.console.print(f"page   {self.plan.dir / 'report.html'}", soft_wrap=True)
         if ranking:

@@ -1,6 +1,6 @@
 """A parameter of a search space: a choice or a range, on which other parameters may depend."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -30,7 +30,7 @@ class Parameter:
         self.values: list[Any] = []
         self.when: dict[str, list[Any]] = {}
         if isinstance(spec, Override):
-            spec = _from_override(spec)
+            spec = _from_override(key, spec)
         if isinstance(spec, Mapping):
             self._read(dict(spec))
         else:
@@ -96,18 +96,17 @@ class Parameter:
         return asked.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 
 
-def _from_override(override: Override) -> Any:
+def _from_override(key: str, override: Override) -> Any:
     """Read Hydra's own syntax: interval(a, b), tag(log, interval(a, b)), range(a, b, step); the last is without b."""
     swept: Any = override.value()
     log = "log" in getattr(swept, "tags", ())
     if override.is_interval_sweep():
         return {"low": swept.start, "high": swept.end, "log": log}
-    values = list(_numbers(override))
+    values = space.values(key, override)
     if override.is_range_sweep() and len(values) > 1 and not swept.shuffle:
         step = values[1] - values[0]
-        return {"low": values[0], "high": values[-1], "step": step} if step > 0 else values
+        span = {"low": values[0], "high": values[-1], "log": log}
+        if log and step == 1:
+            return span
+        return {**span, "step": step} if step > 0 else values
     return values
-
-
-def _numbers(override: Override) -> Iterator[Any]:
-    return (space.plain(value) for value in override.sweep_iterator())

@@ -128,14 +128,15 @@ class Plan:
         """The command that continues the sweep."""
         import shlex
 
-        return shlex.join([*DOOR, "-m", *self._own_files, *self._places, *self.arguments])
+        again = [text for text in self.arguments if text.partition("=")[0] != "force"]  # which would begin anew
+        return shlex.join([*DOOR, "-m", *self._own_files, *self._places, *again])
 
     def command_of(self, values: Mapping[str, Any]) -> str:
         """Return the command of a trial alone: a single run, or a sweep over its replicates."""
         import shlex
 
         beyond = self.reader.reaches_beyond("sweep", self.choice)  # it may choose data and model, too
-        keys = {*values, *self.replicates, "test"}
+        keys = {*values, *self.replicates, "test", "force"}
         fixed = [text for text in self.fixed if text.partition("=")[0] not in keys and not text.startswith("sweep.")]
         fixed = [text for text in fixed if beyond or not text.startswith("sweep=")]
         if self.settings["same_init"] and "seed" in keys and "init_seed" not in keys:

@@ -1,5 +1,6 @@
 """Optuna searches: the study proposes, visionlab trains, remembers and reports back."""
 
+import math
 import os
 import socket
 import time
@@ -74,7 +75,11 @@ class Search:
             raise ConfigError(
                 "trials of several runs cannot be pruned", where="sweep.pruner", remedy="sweep.pruner=none"
             )
-        self.total: int | None = self._settings["n_trials"]
+        self._optuna = studies.library()
+        self._most = int(self._settings["n_trials"])
+        if self._settings["sampler"] == "grid":  # an exhausted one would draw its combinations again
+            self._most = min(self._most, math.prod(len(parameter.values) for parameter in self._space.values()))
+        self.total: int | None = self._most
         self._plan = plan
         self._pending: deque[Any] | None = None  # opened late, so that a sweep that is not possible leaves nothing
 
@@ -93,7 +98,7 @@ class Search:
         if self._pending:
             return self._begin(self._pending.popleft())
         with FileLock(self._plan.dir / ".study.lock"):  # between counting and asking nobody else may ask
-            if self._count() >= self._settings["n_trials"]:
+            if self._count() >= self._most:
                 return None
             asked = self._study.ask()
             asked.set_user_attr("owner", self._owner)
@@ -118,14 +123,11 @@ class Search:
 
     def _open(self) -> None:
         """Open the study, or begin it, and find what is to be finished."""
-        import optuna
-
-        self._optuna = optuna
         settings, folder = self._settings, self._plan.dir
         self._address = settings["storage"] or f"{studies.JOURNAL}{(folder / 'study.log').resolve()}"
         opened = studies.storage(self._address)
         directions = ["maximize" if mode == "max" else "minimize" for mode in self._plan.objectives.values()]
-        self._study = optuna.create_study(
+        self._study = self._optuna.create_study(
             study_name=self._plan.name, storage=opened, directions=directions, load_if_exists=True
         )
         before = self._study.user_attrs.get("objectives", list(self._plan.objectives))
@@ -144,11 +146,11 @@ class Search:
         self._study.sampler = studies.sampler(settings, (settings["seed"] + begun_before) % 2**32, grid)
         alive = self._alive()
         # One that waits was never begun, and begins by being asked for.
-        begun = [trial for trial in known if trial.state is not optuna.trial.TrialState.WAITING]
+        begun = [trial for trial in known if trial.state is not self._optuna.trial.TrialState.WAITING]
         mine = [trial for trial in begun if trial.state.is_finished() or trial.user_attrs.get("owner") not in alive]
         if settings["retry_failed"]:  # each that failed is asked for again, in a trial of its own
-            mine = [trial for trial in mine if trial.state is not optuna.trial.TrialState.FAIL]
-        self._pending = deque(optuna.trial.Trial(self._study, trial._trial_id) for trial in mine)
+            mine = [trial for trial in mine if trial.state is not self._optuna.trial.TrialState.FAIL]
+        self._pending = deque(self._optuna.trial.Trial(self._study, trial._trial_id) for trial in mine)
         if settings["retry_failed"]:
             self._enqueue_failed(known)
 

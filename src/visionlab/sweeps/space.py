@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from visionlab.config import explain
@@ -138,8 +138,9 @@ def values(key: str, spec: Any) -> list[Any]:
         ConfigError: They cannot be counted, or there are none.
     """
     if isinstance(spec, Override) and spec.is_discrete_sweep():
+        bases = isinstance(spec.value(), Glob)  # it finds those too, which are no choices
         found = (plain(value) for value in spec.sweep_iterator())
-        spec = [value for value in found if not str(value).startswith("_")]  # a base in a glob is no choice
+        spec = [value for value in found if not (bases and str(value).startswith("_"))]
     if not isinstance(spec, list):
         raise ConfigError(
             f"{key} is swept over an interval, whose values cannot all be tried",

@@ -17,7 +17,7 @@ def storage(address: str) -> Any:
     Raises:
         ConfigError: The URL cannot be read, or nobody answers there.
     """
-    optuna = _optuna()
+    optuna = library()
     if address.startswith(JOURNAL):
         file = Path(address.removeprefix(JOURNAL))
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def sampler(settings: Mapping[str, Any], seed: int, grid: Mapping[str, Any]) -> 
         seed: Of its random numbers.
         grid: The choices of each parameter, which the grid sampler needs.
     """
-    samplers = _optuna().samplers
+    samplers = library().samplers
     first = settings["startup_trials"]
     match settings["sampler"]:
         case "tpe":
@@ -74,7 +74,7 @@ def sampler(settings: Mapping[str, Any], seed: int, grid: Mapping[str, Any]) -> 
 
 def pruner(settings: Mapping[str, Any], max_epochs: int) -> Any:
     """Make the pruner that `sweep.pruner` names."""
-    pruners = _optuna().pruners
+    pruners = library().pruners
     first, epochs = settings["startup_trials"], settings["pruner_min_epochs"]
     match settings["pruner"]:
         case "median":
@@ -84,7 +84,7 @@ def pruner(settings: Mapping[str, Any], max_epochs: int) -> Any:
     return pruners.NopPruner()
 
 
-def _optuna() -> Any:
+def library() -> Any:
     """Import Optuna, without the warnings that are for its developers.
 
     Raises:
