@@ -159,6 +159,25 @@ def test_all_images_of_other_data_can_be_evaluated(photos, tmp_path, caplog):
         visionlab.evaluate(run, "val")
 
 
+@pytest.mark.parametrize("data", [{"test_fraction": 0.5}, {"split_seed": 1}, {"folds": 5}])
+def test_images_that_were_learnt_from_are_not_divided_anew(quick_run, data):
+    """Of a new test split the network knows most."""
+    for split in ("val", "test"):
+        with pytest.raises(ConfigError, match="would divide anew the images that the run was trained on"):
+            visionlab.evaluate(quick_run, split, data=data)
+    same = {"test_fraction": quick_run.config["data"]["test_fraction"]}
+    assert visionlab.evaluate(quick_run, "val", data=same).metrics["acc"] == quick_run.result["metrics"]["val/acc"]
+
+
+def test_other_images_may_be_divided(photos, tmp_path):
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
+    shutil.copytree(photos, tmp_path / "others")
+    found = visionlab.evaluate(run, "test", data={"root": str(tmp_path / "others"), "test_fraction": 0.5})
+    assert len(found.rows) > 0
+    with pytest.raises(ConfigError, match="anew"):
+        visionlab.evaluate(run, "test", data={"root": f"{photos}/../{photos.name}", "test_fraction": 0.5})
+
+
 def test_validation_stands_in_where_there_is_no_test_split(tmp_path, capsys):
     run = visionlab.train([*QUICK, "data.test_fraction=null", f"outputs={tmp_path}"])
     assert run.result["evaluated"] == ["val"] and "test/acc" not in run.result["metrics"]

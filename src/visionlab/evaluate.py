@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,8 @@ RULES: dict[str, Number | Choice | Text] = {
     "batch_size": Number(1, whole=True, or_null=True),
     "accelerator": Text(or_null=True),
 }
+WHICH = {"root", "csv", "name", "options"}  # keys of the data that may say which images are meant
+DIVIDING = {"val_fraction", "test_fraction", "folds", "fold", "split_seed", "train_fraction"}
 
 
 def evaluate(
@@ -64,6 +67,8 @@ def evaluate(
         if key not in config.data:
             remedy = nearest(str(key), map(str, config.data))
             raise ConfigError(f"the run's data have no key '{key}'", where=f"data.{key}", remedy=remedy)
+    if split != "all":
+        _refuse_new_division(config.data, data or {})
     config.data.update(data or {})
     config.data.batch_size = batch_size or config.data.batch_size
     plain = resolved(config)
@@ -104,6 +109,24 @@ def evaluate(
         figures = {f"{split}/{name}": value for name, value in found.metrics.items()}
         runs.write_atomically(Path(out) / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return found
+
+
+def _refuse_new_division(trained: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Refuse to divide anew the images that the run was trained on: some of the new split it has learnt.
+
+    Raises:
+        ConfigError: `data` does.
+    """
+    changed = {key for key, value in data.items() if trained.get(key) != value}
+    if "root" in changed and Path(str(trained["root"])).resolve() == Path(str(data["root"])).expanduser().resolve():
+        changed.remove("root")
+    if changed & WHICH or not (dividing := sorted(changed & DIVIDING)):
+        return
+    raise ConfigError(
+        f"data.{dividing[0]} would divide anew the images that the run was trained on",
+        where=f"data.{dividing[0]}",
+        remedy="leave it out, train a run with it, or name other images with data={root: <folder>}",
+    )
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="evaluate")

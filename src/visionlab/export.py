@@ -147,6 +147,7 @@ def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
             "dtype": "float32",
             "values": "softmax makes them probabilities",
         },
+        "decoding": "first frame, upright by its EXIF orientation, on white where transparent, upper 8 bits of 16",
         "preprocessing": "inside" if inside else "described",
         "mean": result["data"]["mean"],
         "std": result["data"]["std"],

@@ -171,6 +171,7 @@ RULES: dict[str, Rule] = {
     "data.cache_dir": Text(or_null=True),
     "data.download": YES_NO,
     "data.workers": Number(1, whole=True, or_null=True),
+    "data.options": Keys(),
     "data.min_side": Number(1, whole=True, or_null=True),
     "data.max_aspect": Number(1, or_null=True),
     "augment.mixup": Number(0),

@@ -3,7 +3,9 @@
 import bz2
 import json
 import pickle
+import re
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
-from visionlab.config import compose
+from visionlab.config import check, compose, resolved
 from visionlab.data.library import TorchvisionSet
 from visionlab.errors import ConfigError, DataError
 from visionlab.training.build import data_module
@@ -129,7 +131,7 @@ def test_labels_are_those_that_the_set_gives(tmp_path):
     pets(tmp_path)
     data = opened("OxfordIIITPet", tmp_path, "image_size=8", "options={target_types: binary-category}")
     breeds = opened("OxfordIIITPet", tmp_path, "image_size=8")
-    assert data.num_classes == 2
+    assert data.classes == ["Cat", "Dog"]
     assert np.bincount(data.index.labels).tolist() == [40, 20]
     assert np.bincount(breeds.index.labels).tolist() == [20, 20, 20]
 
@@ -281,12 +283,51 @@ def test_a_set_that_torchvision_does_not_download_says_so(tmp_path):
         ("FashonMNIST", "did you mean 'FashionMNIST'"),
         ("wrap_dataset_for_transforms_v2", "torchvision has no data set"),
         ("VisionDataset", "no images with one class each"),
-        ("Kinetics", "frames_per_clip"),
+        ("Kinetics", "no images with one class each"),
+        ("CelebA", "no images with one class each"),
+        ("ImageFolder", "use data=folder"),
     ],
 )
 def test_a_set_that_is_none_is_refused(name, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         opened(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("{splt: letters}", "missing 1 required positional argument: 'split'"),
+        ("{split: letters, transform: x}", "transform is no option"),
+        ("letters", "data.options=letters is not possible"),
+    ],
+)
+def test_options_that_are_none_are_refused(options, says, tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        config = compose(["data=torchvision", "data.name=EMNIST", f"data.root={tmp_path}", f"data.options={options}"])
+        check(resolved(config))
+        data_module(config)
+
+
+def test_a_library_that_a_set_needs_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ConfigError, match="needs the library h5py") as error:
+        opened("PCAM", tmp_path)
+    assert error.value.remedy == "pip install h5py"
+
+
+def test_files_that_torchvision_does_not_tell_are_read_by_it(tmp_path):
+    for place, kind in enumerate(("001.ak47", "002.american-flag"), 1):
+        for i in range(1, 11):
+            noise(tmp_path / f"caltech256/256_ObjectCategories/{kind}/{place:03d}_{i:04d}.jpg", i + 100 * place, 64)
+    folder = tmp_path / "caltech256/256_ObjectCategories/001.ak47"
+    assert opened("Caltech256", tmp_path, "image_size=8").classes == ["001.ak47", "002.american-flag"]
+    (folder / "001_0001.jpg").write_bytes(b"no image")
+    whole = (folder / "001_0003.jpg").read_bytes()
+    (folder / "001_0003.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        DataError, match=r"2 of 20 images(.|\n)*0000000 \(not an image(.|\n)*0000002 \(image file is trunc"
+    ):
+        opened("Caltech256", tmp_path, "image_size=8")
 
 
 def test_a_set_of_other_things_is_refused(tmp_path, monkeypatch):

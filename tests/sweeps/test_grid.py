@@ -58,7 +58,9 @@ def test_a_failed_trial_is_tried_again_only_when_asked(sweeping):
     assert (sweeping.outputs / failed / "result.json").stat().st_mtime_ns > stamp
 
 
-@pytest.mark.parametrize("wrong", ["data.batch_size=16,0", "model=simple_cnn,simple_cmm", "optimizer.lrr=1,2"])
+@pytest.mark.parametrize(
+    "wrong", ["data.batch_size=16,0", "model=simple_cnn,simple_cmm", "optimizer.lrr=1,2", "data.min_side=1,9"]
+)
 def test_every_combination_is_checked_before_the_first_trains(sweeping, capsys, wrong):
     assert sweeping.command(wrong, "seed=1,2") == 2
 

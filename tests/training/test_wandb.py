@@ -3,6 +3,7 @@
 import json
 import signal
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,12 @@ def no_png():
 def told(directory: Path):
     """Return of each of its files, the oldest first, the run's name there, settings, rows and summary."""
     files = sorted(directory.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime)
-    return [_read(file.read_bytes()) for file in files]
+    for _ in range(100):  # its own process writes them
+        read = [_read(file.read_bytes()) for file in files]
+        if all("exit" in summary for *_, summary in read):
+            break
+        time.sleep(0.1)
+    return read
 
 
 def _read(data: bytes):
@@ -72,6 +78,7 @@ def test_settings_curves_results_and_pictures(tmp_path):
     assert (name, project) == ("digits-cnn", "shapes")
     assert settings["optimizer.lr"] == 0.01 and settings["model.network.dense_units"] == 32
     assert not any("_target_" in key or "root" in key for key in settings)
+    assert settings["optimizer"] == "Adam" and settings["callbacks.nan_guard.every_n_steps"] == 50
     for metric in ("train/loss", "train/acc", "val/acc", "val/f1", "lr"):
         sent = [row[metric] for row in rows if metric in row]
         assert sent == pytest.approx([row[metric] for row in run.metrics], abs=1e-6), metric
@@ -142,3 +149,17 @@ def test_a_logger_of_another_library_gets_the_settings(tmp_path):
     run = visionlab.train([*QUICK, *other], directory=tmp_path / "run")
     (settings,) = run.dir.glob("lightning_logs/*/hparams.yaml")  # its metrics.csv is not in the way of ours
     assert "optimizer.lr: 0.01" in settings.read_text() and len(run.metrics) == 2
+
+
+def test_what_wandb_does_not_know_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="tagz"):
+        visionlab.train([*RUN, "+logger.tagz=[a]"], directory=tmp_path / "run")
+
+
+def test_a_test_that_comes_later_is_told_too(tmp_path):
+    """As of the winner of a sweep."""
+    visionlab.train([*RUN, "test=false"], directory=tmp_path / "run")
+    run = visionlab.train(RUN, directory=tmp_path / "run")
+    first, second = told(tmp_path / "run")
+    assert first[0] == second[0] and "best/test/acc" not in first[3]
+    assert second[3]["best/test/acc"] == pytest.approx(run.result["metrics"]["test/acc"])

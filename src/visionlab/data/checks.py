@@ -118,7 +118,8 @@ def check(index: Index, store: Store, policy: Literal["error", "skip"], filters:
             remedy="loosen the filters, repair the files, or move the folders of these classes away",
         )
     if index.empty:
-        log.warning("%d folders have no images and make no class: %s", len(index.empty), ", ".join(index.empty[:10]))
+        verb = "folder has no images and makes" if len(index.empty) == 1 else "folders have no images and make"
+        log.warning("%d %s no class: %s", len(index.empty), verb, ", ".join(index.empty[:10]))
     if index.others:
         log.warning("%s", left_out(index.others))
     _warn_of_darkness(store, rows)

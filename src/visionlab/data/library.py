@@ -30,6 +30,24 @@ SPLITS = {
     Split.TEST: ("test",),
 }
 Files = list[tuple[str, int]]  # path and label of each image
+OWN = {"ImageFolder", "DatasetFolder"}  # of images that nobody published
+# Sets without one class an image, so that none is downloaded in vain.
+OTHERS = {
+    *(
+        "CelebA",
+        "Cityscapes",
+        "CocoCaptions",
+        "CocoDetection",
+        "FakeData",
+        "Flickr30k",
+        "Flickr8k",
+        "HMDB51",
+        "Kinetics",
+    ),
+    *("Kitti", "LFWPairs", "MovingMNIST", "PhotoTour", "SBDataset", "SBU", "UCF101", "VisionDataset", "VOCDetection"),
+    *("VOCSegmentation", "WIDERFace"),
+}
+TAKEN = {"root", "train", "download", "transform", "transforms", "target_transform", "loader"}  # given by us, or nobody
 
 
 class TorchvisionSet(ImageDataModule):
@@ -51,6 +69,12 @@ class TorchvisionSet(ImageDataModule):
         self.kind = _kind(name)
         self.keywords = _keywords(self.kind)
         self.options = dict(options or {})
+        if taken := TAKEN & set(self.options):
+            raise ConfigError(
+                f"{min(taken)} is no option of a data set here",
+                where="data.options",
+                remedy="leave it out; data.root, data.download and augment are the keys for that",
+            )
 
     def find(self) -> Index:
         """Return the images: their files, where the set has files, else their pixels."""
@@ -92,6 +116,8 @@ class TorchvisionSet(ImageDataModule):
             # SEMEION downloads unless it is told not to
             return self._made(**part, **({"download": False} if fetched else {}))
         except (RuntimeError, OSError) as error:
+            if isinstance(error.__context__, ImportError):
+                raise self._lacking(error.__context__) from error
             if not (self.download and fetched):
                 otherwise = (
                     "download it with data.download=true, or" if fetched else "torchvision does not download it;"
@@ -108,7 +134,9 @@ class TorchvisionSet(ImageDataModule):
     def _made(self, **keywords: Any) -> Any:
         try:
             return self.kind(root=str(self.root), **keywords, **self.options)
-        except (ValueError, TypeError, ImportError) as error:
+        except ImportError as error:
+            raise self._lacking(error) from error
+        except (ValueError, TypeError) as error:
             if "argument split." in str(error) and "split" in keywords:
                 raise _NoSuchSplit from error
             raise ConfigError(
@@ -116,6 +144,13 @@ class TorchvisionSet(ImageDataModule):
                 where="data.options",
                 remedy=f"give keywords of torchvision.datasets.{self.name}, such as data.options={{key: value}}",
             ) from error
+
+    def _lacking(self, error: ImportError) -> ConfigError:
+        return ConfigError(
+            f"torchvision's {self.name} needs the library {error.name}, which is not installed",
+            where="data.name",
+            remedy=f"pip install {error.name}",
+        )
 
     def _missing(self, what: str, otherwise: str) -> DataError:
         return DataError(
@@ -127,14 +162,12 @@ class TorchvisionSet(ImageDataModule):
     def _require_classes(self, part: Any) -> None:
         try:
             image, label = part[0]
+        except OSError:  # a damaged file, which the check of all images names
+            return
         except (NotImplementedError, ValueError, TypeError):
             image = label = None
         if not isinstance(image, Image.Image) or not isinstance(label, int):
-            raise ConfigError(
-                f"torchvision's {self.name} has no images with one class each",
-                where="data.name",
-                remedy="choose a set for classification, of still images",
-            )
+            raise _without_classes(self.kind.__name__)
 
 
 class _NoSuchSplit(Exception):
@@ -147,7 +180,21 @@ def _kind(name: str) -> Any:
     kinds = {each: getattr(datasets, each) for each in datasets.__all__}
     if not inspect.isclass(kinds.get(name)):
         raise ConfigError(f"torchvision has no data set '{name}'", where="data.name", remedy=nearest(name, kinds))
+    if name in OWN:
+        raise ConfigError(
+            f"{name} is for images of your own", where="data.name", remedy="use data=folder data.root=..."
+        )
+    if name in OTHERS:
+        raise _without_classes(name)
     return kinds[name]
+
+
+def _without_classes(name: str) -> ConfigError:
+    return ConfigError(
+        f"torchvision's {name} has no images with one class each",
+        where="data.name",
+        remedy="choose a set for classification, of still images",
+    )
 
 
 def _keywords(kind: Any) -> set[str]:
@@ -162,9 +209,17 @@ def _first_line(error: BaseException | None) -> str:
 
 def _class_names(parts: Mapping[Split, Any], labels: Mapping[Split, list[int]]) -> list[str]:
     """Return a name for each label; ImageNet's are tuples of synonyms, and two of its classes are cranes."""
-    given = next((part.classes for part in parts.values() if getattr(part, "classes", None)), None)
+    last = max(map(max, labels.values()))
+    # A set may have names for several kinds of labels, as OxfordIIITPet for breeds and for cat and dog.
+    lists = [
+        names
+        for part in parts.values()
+        for key in ("classes", "bin_classes", "categories")
+        if (names := getattr(part, key, None))
+    ]
+    exact = [names for names in lists if len(names) == last + 1]
+    given = next(iter(exact or [names for names in lists if len(names) > last]), None)
     if given is None:
-        last = max(map(max, labels.values()))
         return [f"{label:0{len(str(last))}d}" for label in range(last + 1)]
     names = [name if isinstance(name, str) else ", ".join(name) for name in given]
     return [f"{name} ({label})" if names.count(name) > 1 else name for label, name in enumerate(names)]
@@ -243,7 +298,7 @@ def _frames(root: Path, parts: Mapping[Split, Any]) -> Index:
 
 
 def _labels(part: Any) -> list[int]:
-    for given in (getattr(part, name) for name in ("targets", "labels") if hasattr(part, name)):
+    for given in (getattr(part, name) for name in ("targets", "labels", "y") if hasattr(part, name)):
         if _believed(given, part):
             return [int(label) for label in given]
     return [part[place][1] for place in range(len(part))]

@@ -60,13 +60,14 @@ def fill(output: int, first: int, count: int, fetch: Fetch, to: Transform) -> Re
     learnt = Read()
     pixels = np.zeros((count, *to.size, 3), dtype=np.uint8)
     for place in range(count):
-        data, size = b"", (0, 0)
+        data: bytes | None = None
+        size = (0, 0)
         try:
             data, frame = fetch(place)
             pixels[place], size = to.load(data) if frame is None else (to(frame), (frame.height, frame.width))
         except Exception as error:  # Pillow's decoders raise a dozen kinds on what they did not expect
             learnt.errors[place] = reason(error, data)
-        learnt.digests.append(hashlib.sha256(data).hexdigest()[:32])
+        learnt.digests.append(hashlib.sha256(data or b"").hexdigest()[:32])
         learnt.sizes.append(size)
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     write(output, planes, first * planes[0].nbytes)
@@ -100,15 +101,15 @@ def write(output: int, array: NDArray[np.uint8], offset: int) -> None:
         view = view[os.write(output, view) :]
 
 
-def reason(error: Exception, data: bytes) -> str:
-    """Say in a few words why an image cannot be read."""
+def reason(error: Exception, data: bytes | None) -> str:
+    """Say in a few words why an image cannot be read; `data` is None where it is not known what its file holds."""
     if isinstance(error, FileNotFoundError):
         return UNOPENED + "broken link, or it vanished"
     if isinstance(error, OSError) and error.errno:
         return UNOPENED + (error.strerror or str(error)).lower()
     if isinstance(error, MemoryError):
         return SHORT
-    if not data:
+    if data == b"":
         return "empty file"
     if isinstance(error, UnidentifiedImageError):
         return "not an image"

@@ -75,6 +75,10 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     return display.unfinished + len(untested)
 
 
+# Keys of the data that change neither which images there are nor whether they can be read.
+SAME_IMAGES = {"batch_size", "sampler", "fold", "split_seed", "image_size", "mean", "std", "expand", "train_fraction"}
+
+
 def _check(strategy: Strategy, composer: Composer, launcher: Any) -> None:
     """Check all that can be known of the trials before the first one trains: keys, values, devices and data."""
     from visionlab.training import build, devices
@@ -93,7 +97,7 @@ def _check(strategy: Strategy, composer: Composer, launcher: Any) -> None:
             plain = resolved(request.config)
             if first(plain["trainer"]):
                 devices.check(plain["trainer"])
-            if first(plain["data"]["name"], plain["data"]["root"]):
+            if first({key: value for key, value in plain["data"].items() if key not in SAME_IMAGES}):
                 build.data_module(request.config)
 
 

@@ -153,6 +153,7 @@ def test(config: DictConfig, run: Run) -> None:
     images = {e.split: len(e.rows) for e in evaluations}
     run.update(metrics=run.result["metrics"] | figures, evaluated=list(images), evaluated_images=images)
     run_page.write(run.dir)
+    loggers.add_test(config, run)
 
 
 def _refuse_other_images(run: Run, data: ImageDataModule) -> None:

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig
 
+from visionlab.config import resolved
 from visionlab.errors import ConfigError
 from visionlab.runs import Run
 from visionlab.training import tensorboard
@@ -16,7 +17,9 @@ from visionlab.training.interruption import Interrupted
 from visionlab.training.supply import supply, take
 
 GROUPS = ("data", "augment", "model", "loss", "optimizer", "scheduler", "trainer")
-PLACES = {"root", "cache_dir", "download", "workers"}
+CLASSES = ("loss", "optimizer", "scheduler")  # of whose choices a class is all that tells them apart
+CALLBACKS = {"checkpoint", "progress", "sweep"}  # which change nothing
+PLACES = {"root", "cache_dir", "download", "workers", "published"}
 FIGURES = ("confusion", "samples", "mistakes")
 
 
@@ -84,6 +87,8 @@ def _begin(logger: Logger, flat: dict[str, Any]) -> None:
     try:
         logger.log_hyperparams(flat)
     except Exception as error:
+        if isinstance(logger, WandbLogger) and isinstance(error, TypeError):
+            raise ConfigError(f"wandb.init: {error}", where="logger", remedy="leave it out") from error
         if not type(error).__module__.startswith("wandb"):
             raise
         raise ConfigError(
@@ -114,12 +119,24 @@ def finish(loggers: Sequence[Logger], run: Run, config: Mapping[str, Any]) -> No
                 logger.log_image(path.stem, [str(path)])
 
 
+def add_test(config: DictConfig, run: Run) -> None:
+    """Tell W&B, where it knows the run, what a test has shown that came later, as of a sweep's winner."""
+    if _wandb_id(run) is None:
+        return
+    plain = resolved(config)
+    loggers = [logger for logger in make(config, run) if isinstance(logger, WandbLogger)]
+    with open_for(loggers, plain):
+        finish(loggers, run, plain)
+
+
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run by their full names."""
-    flat: dict[str, Any] = {"seed": config["seed"]}
+    flat: dict[str, Any] = {"seed": config["seed"], "init_seed": config["init_seed"]}
     for group in GROUPS:
         flat |= _flat(config[group] or {}, group)
-    return flat
+    for group in CLASSES:
+        flat[group] = str((config[group] or {}).get("_target_")).rpartition(".")[-1]
+    return flat | _flat({key: node for key, node in config["callbacks"].items() if key not in CALLBACKS}, "callbacks")
 
 
 def _flat(node: Mapping[str, Any], path: str) -> dict[str, Any]:

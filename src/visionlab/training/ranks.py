@@ -82,7 +82,8 @@ def launch(run: Run, count: int, overrides: list[str], resume_from: str | None) 
             signal.signal(number, handler)
         (run.dir / ".ranks.json").unlink(missing_ok=True)
     if asked:
-        run.update(status="interrupted")
+        if run.status != "completed":  # which stands, whatever became of its page
+            run.update(status="interrupted")
         raise Interrupted(asked[0])
     if run.status != "completed":
         if run.status == "running":  # rank 0 was killed, with no time for a word
