@@ -652,3 +652,15 @@ def test_no_command_of_a_sweep_begins_it_anew(sweeping):
     assert sweeping.command("optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1", "force=true") == 0
     (sweep,) = sweeping.sweeps
     assert "force" not in sweep["command"] and "force" not in sweep["best"]["command"]
+
+
+def test_a_best_trial_that_is_gone_is_the_best_no_more(sweeping, monkeypatch):
+    command = ("optimizer.lr=1e-2", "sweep.name=one", "trainer.max_epochs=1")
+    assert sweeping.command(*command) == 0
+    (sweep,) = sweeping.sweeps
+    assert sweep["best"]["trial"] == 0
+    (run,) = sweeping.runs
+    shutil.rmtree(sweeping.outputs / run)
+    monkeypatch.setattr("visionlab.training.fit.fit", None)  # so that it fails
+    assert sweeping.command(*command) == 1
+    assert sweeping.sweeps[0]["best"] is None

@@ -125,11 +125,10 @@ def _rank(plan: Plan, composer: Composer, record: Record) -> list[Ranked]:
     tested = set(entries) if every else {Path(path).name for path in record.content.get("tested", [])}
     found = ranking(entries.values(), plan.dir, plan.objectives, plan.replicates, tested)
     found = [one for one in found if _asked_for(one, composer)]
-    if found:
-        facts: dict[str, Any] = {"best": _facts(plan, found[0], entries)}
-        if len(plan.objectives) > 1:
-            facts["front"] = [_facts(plan, one, entries) for one in front(found, plan.objectives)]
-        record.head(**facts)
+    facts: dict[str, Any] = {"best": _facts(plan, found[0], entries) if found else None}
+    if len(plan.objectives) > 1:
+        facts["front"] = [_facts(plan, one, entries) for one in front(found, plan.objectives)]
+    record.head(**facts)  # also where no trial is complete any more
     return found
 
 
