@@ -47,6 +47,7 @@ def test_the_description_suffices_to_prepare_an_image(quick_run, pixels, tmp_pat
     about = json.loads(made.description.read_text())
     assert about["file"] == made.file.name and about["preprocessing"] == "described"
     assert about["input"]["shape"] == ["batch", 3, 8, 8] and about["input"]["dtype"] == "float32"
+    assert "upright" in about["decoding"]
     assert about["resize"]["how"] == "crop" and about["verified"]["max_difference_logits"] == made.difference
     mean, std = (np.array(about[key]).reshape(3, 1, 1) for key in ("mean", "std"))
     images = torch.from_numpy(((pixels.numpy() / 255 - mean) / std).astype(np.float32))

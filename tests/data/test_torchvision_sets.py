@@ -15,7 +15,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from visionlab.config import check, compose, resolved
-from visionlab.data.library import TorchvisionSet
+from visionlab.data.torchvision_sets import TorchvisionSet
 from visionlab.errors import ConfigError, DataError
 from visionlab.training.build import data_module
 
@@ -231,6 +231,26 @@ def test_a_split_without_labels_is_left_out(tmp_path):
     assert counts(data) == [10, 10, 0] and data.classes == ["3", "4"]
 
 
+def test_paths_in_memory_are_no_pixels(tmp_path, monkeypatch):
+    """As of LFWPeople: a digest of its paths would hide that its images have changed."""
+    mnist(tmp_path)
+    whole = datasets.FashionMNIST.__init__
+
+    def of_paths(self, *args, **keywords):
+        whole(self, *args, **keywords)
+        self.pixels, self.data = self.data, [f"{place}.jpg" for place in range(len(self.data))]
+
+    monkeypatch.setattr(datasets.FashionMNIST, "__init__", of_paths)
+
+    def item(self, place):
+        return Image.fromarray(self.pixels[place].numpy()), int(self.targets[place])
+
+    monkeypatch.setattr(datasets.FashionMNIST, "__getitem__", item)
+    monkeypatch.setattr("visionlab.data.torchvision_sets._keywords", lambda kind: {"train", "download"})
+    data = opened("FashionMNIST", tmp_path)
+    assert counts(data) == [24, 6, 10] and data.store.key is None
+
+
 def test_a_damaged_file_is_named_with_all_others(tmp_path):
     food(tmp_path)
     for path in ("train", "test"):
@@ -320,7 +340,9 @@ def test_files_that_torchvision_does_not_tell_are_read_by_it(tmp_path):
         for i in range(1, 11):
             noise(tmp_path / f"caltech256/256_ObjectCategories/{kind}/{place:03d}_{i:04d}.jpg", i + 100 * place, 64)
     folder = tmp_path / "caltech256/256_ObjectCategories/001.ak47"
-    assert opened("Caltech256", tmp_path, "image_size=8").classes == ["001.ak47", "002.american-flag"]
+    data = opened("Caltech256", tmp_path, "image_size=8")
+    assert data.store.key is None, "kept, it would hide that a file has changed"
+    assert data.classes == ["001.ak47", "002.american-flag"]
     (folder / "001_0001.jpg").write_bytes(b"no image")
     whole = (folder / "001_0003.jpg").read_bytes()
     (folder / "001_0003.jpg").write_bytes(whole[: len(whole) // 2])
@@ -330,9 +352,10 @@ def test_files_that_torchvision_does_not_tell_are_read_by_it(tmp_path):
         opened("Caltech256", tmp_path, "image_size=8")
 
 
-def test_a_set_of_other_things_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("item", [(Image.new("L", (8, 8)), {"box": 1}), ("film", "sound", 1), Image.new("L", (8, 8))])
+def test_a_set_of_other_things_is_refused(tmp_path, monkeypatch, item):
     """As those for detection, whose targets are no classes."""
     mnist(tmp_path)
-    monkeypatch.setattr(datasets.FashionMNIST, "__getitem__", lambda self, place: (Image.new("L", (8, 8)), {"box": 1}))
+    monkeypatch.setattr(datasets.FashionMNIST, "__getitem__", lambda self, place: item)
     with pytest.raises(ConfigError, match="no images with one class each"):
         opened("FashionMNIST", tmp_path)

@@ -18,6 +18,7 @@ from lightning import Callback
 import visionlab
 from visionlab.runs import Run
 from visionlab.training import ranks
+from visionlab.training.interruption import Interrupted
 
 pytestmark = pytest.mark.process
 
@@ -206,3 +207,23 @@ def test_a_rank_that_is_killed_only_interrupts(under_way):
 
 def command_of(process: int) -> str:
     return Path(f"/proc/{process}/cmdline").read_text()
+
+
+def test_a_signal_after_the_end_leaves_a_completed_run_completed(tmp_path, monkeypatch):
+    """As while its page is written or its logger uploads: what the ranks have finished stands."""
+    run = Run(tmp_path)
+
+    class Ranks:
+        def wait(self):
+            run.update(status=self.status)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 0
+
+        def send_signal(self, number):
+            pass
+
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: Ranks())
+    for Ranks.status, expected in (("running", "interrupted"), ("completed", "completed")):
+        with pytest.raises(Interrupted):
+            ranks.launch(run, 2, [], None)
+        assert run.status == expected

@@ -154,7 +154,7 @@ class TorchvisionSet(ImageDataModule):
             image, label = part[0]
         except OSError:  # a damaged file, which the check of all images names
             return
-        except (NotImplementedError, ValueError, TypeError):
+        except (ValueError, TypeError):  # it is no pair, but a video with its sound or an image alone
             image = label = None
         if not isinstance(image, Image.Image) or not isinstance(label, int):
             raise _without_classes(self.kind.__name__)
@@ -282,8 +282,8 @@ def _frames(root: Path, parts: Mapping[Split, Any]) -> Index:
         return np.asarray(parts[Split[split.upper()]][int(number)][0].convert("RGB"))
 
     index.frames = frame
-    if not all(hasattr(part, "data") for part in parts.values()):
-        index.stamps = None  # nothing tells that they changed
+    if not all(hasattr(getattr(part, "data", None), "nbytes") for part in parts.values()):
+        index.stamps = None  # no arrays, but the paths of files, say: nothing tells that their pixels changed
     return index
 
 
@@ -296,5 +296,6 @@ def _labels(part: Any) -> list[int]:
 
 def _stamp(part: Any) -> tuple[int, int]:
     """Return size and digest of the array that a set is in memory."""
-    pixels = np.ascontiguousarray(getattr(part, "data", ()))
+    held = getattr(part, "data", ())
+    pixels = np.ascontiguousarray(held if hasattr(held, "nbytes") else ())
     return pixels.nbytes, int.from_bytes(hashlib.sha256(pixels.data).digest()[:8], "little", signed=True)
