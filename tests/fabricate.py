@@ -252,7 +252,7 @@ def make_sweep(root: Path, *, trials=12, epochs=6, continuous=False, failed=1, h
         "mode": "max",
         "objectives": {"val/acc": "max"},
         "swept": list(runs[0]["overrides"]),
-        "replicates": [],
+        "replicates": {},
         "test": "best",
         "seconds": 61.5,
         "best": None,

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from hydra_plugins import visionlab_sweepers
 from visionlab.config import NO_CHOICE, explain
-from visionlab.errors import RunError, UserError
+from visionlab.errors import ConfigError, RunError, UserError
 
 # What a disk or its owner refuses; any other OSError is our own mistake.
 REFUSALS = {
@@ -42,7 +42,7 @@ def enter(door: Callable[[], Any]) -> None:
     except (HydraException, ValueError) as error:
         if isinstance(error, ValueError) and NO_CHOICE not in str(error):
             raise
-        leave(explain(error))
+        leave(_of_a_swept_group(explain(error)))
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
@@ -64,6 +64,17 @@ def enter(door: Callable[[], Any]) -> None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def _of_a_swept_group(error: UserError) -> UserError:
+    """Say how a sweep sets a key that its group's default, with which Hydra composes it first, does not have."""
+    group, _, rest = (error.where or "").partition(".")
+    given = [word for word in sys.argv if word.startswith(f"{error.where}=")]
+    if rest and given and any(word.startswith(f"{group}=") and "," in word for word in sys.argv):
+        key, _, value = given[0].partition("=")
+        remedy = f"{group} is swept, and its default has no such key; as '{key}=choice({value})' each trial sets it"
+        return ConfigError(error.what, where=error.where, remedy=remedy)
+    return error
 
 
 def leave(error: UserError) -> None:

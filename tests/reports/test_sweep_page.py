@@ -82,7 +82,7 @@ def test_trials_that_never_began_leave_the_names_of_the_others_short(tmp_path):
         runs.append(row)
     folder = tmp_path / "sweeps" / "s"
     folder.mkdir(parents=True)
-    content = {"name": "s", "objectives": {"val/acc": "max"}, "swept": ["model"], "replicates": [], "runs": runs}
+    content = {"name": "s", "objectives": {"val/acc": "max"}, "swept": ["model"], "replicates": {}, "runs": runs}
     (folder / "sweep.json").write_text(json.dumps(content))
     page = read(sweep_page.write(folder))
     assert [cells[:2] for cells in page.tables["tests"][1:]] == [
@@ -136,7 +136,7 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
         "name": "s",
         "objectives": {"val/acc": "max", "seconds": "min"},
         "swept": ["optimizer.lr"],
-        "replicates": ["seed"],
+        "replicates": {"seed": [0, 1]},
         "runs": runs,
     }
     (folder / "sweep.json").write_text(json.dumps(content))
@@ -166,7 +166,12 @@ def test_a_repetition_that_went_beyond_all_numbers_is_no_result(tmp_path, loss, 
         runs.append({"dir": f"../../{made.name}", "trial": 0, "overrides": overrides, "status": status, "value": value})
     folder = tmp_path / "sweeps" / "s"
     folder.mkdir(parents=True)
-    content = {"name": "s", "objectives": {"val/loss": "min"}, "swept": ["optimizer.lr"], "replicates": ["seed"]}
+    content = {
+        "name": "s",
+        "objectives": {"val/loss": "min"},
+        "swept": ["optimizer.lr"],
+        "replicates": {"seed": [0, 1]},
+    }
     (folder / "sweep.json").write_text(json.dumps({**content, "runs": runs}))
     page = read(sweep_page.write(folder))
     assert "Best val/loss" not in page.tiles
@@ -284,6 +289,14 @@ def test_a_trial_that_the_sweep_dropped_is_done_but_not_its_best(tmp_path):
     path = sweep_page.write(sweep)
     assert "3 of 3 trials" in read(path).text and "badge good" in path.read_text()
     assert "2 of 3" in read(path).text and "1 pruned" in read(path).text
+
+
+def test_a_trial_without_a_run_counts_as_failed(tmp_path):
+    refused = {"trial": 3, "overrides": {"optimizer.lr": 9}, "error": "not <possible>"}
+    page = read(sweep_page.write(make_sweep(tmp_path, trials=3, failed=0, head={"refused": [refused]})))
+    assert "3 of 4 trials" in page.text
+    assert page.tiles["Trials"] == ("3 of 4", "completed, 1 failed")
+    assert page.tables["failures"][1:] == [["3", "optimizer.lr=9", "failed", "not <possible>"]]
 
 
 def test_a_trial_whose_process_was_killed_is_not_running(tmp_path):

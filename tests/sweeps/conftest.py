@@ -104,10 +104,8 @@ def _few_threads(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _no_pages(request, monkeypatch):
+def _no_pages(monkeypatch):
     """Leave the pages out: drawing one takes longer than these runs."""
-    if "with_pages" in request.keywords:
-        return
     from visionlab.reports import run_page, sweep_page
 
     monkeypatch.setattr(run_page, "write", lambda directory: Path(directory) / "report.html")

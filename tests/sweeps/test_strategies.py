@@ -101,6 +101,47 @@ def test_a_trial_that_fails_for_good_is_tried_once_a_command(sweeping, monkeypat
     assert len(optuna.load_study(study_name=None, storage=storage).trials) == 3
 
 
+def test_a_named_study_keeps_to_its_settings(sweeping, capsys):
+    command = ("sweep=optuna", "sweep.name=mine", "optimizer.lr=interval(1e-3,1e-1)", "trainer.max_epochs=1")
+    assert sweeping.command(*command, "sweep.n_trials=1") == 0
+    assert sweeping.command(*command, "sweep.n_trials=2", "optimizer=sgd") == 2
+    assert "the study was begun with other settings" in capsys.readouterr().err
+    assert len(sweeping.runs) == 1
+    assert sweeping.command(*command, "sweep.n_trials=2") == 0 and len(sweeping.runs) == 2
+
+
+def test_a_combination_that_nobody_foresaw_is_a_failed_trial_on_the_page_too(sweeping, capsys):
+    averages = ("callbacks.ema.decay=null,0.9", "callbacks.swa.start=null,0.5")  # each alone is possible
+    command = ("sweep=optuna", "sweep.sampler=grid", "trainer.max_epochs=1", *averages)
+    for _ in range(2):  # anew, and remembered
+        assert sweeping.command(*command) == 1
+        assert "1 of 4 trials failed" in capsys.readouterr().out
+        (sweep,) = sweeping.sweeps
+        (refused,) = sweep["refused"]
+        assert refused["overrides"] == {"callbacks.ema.decay": 0.9, "callbacks.swa.start": 0.5}
+        (shown,) = gather(list((sweeping.outputs / "sweeps").iterdir())).sweeps
+        assert sorted(shown.statuses) == ["completed"] * 3 + ["failed"]
+        (table,) = sweep_page.failures(shown)
+        assert "callbacks.ema.decay=0.9, callbacks.swa.start=0.5" in str(table)
+        assert "would each put their own average" in str(table)
+
+
+def test_a_key_that_the_default_of_a_swept_group_does_not_have_is_set_by_each_trial(sweeping, capsys):
+    command = ("optimizer=sgd,rmsprop", "trainer.max_epochs=1")
+    assert sweeping.command(*command, "optimizer.momentum=0.9") == 2
+    advice = capsys.readouterr().err
+    assert "as 'optimizer.momentum=choice(0.9)' each trial sets it" in advice
+    assert sweeping.command(*command, "optimizer.momentum=choice(0.9)") == 0
+    assert [run["overrides"]["optimizer.momentum"] for run in sweeping.sweeps[0]["runs"]] == [0.9, 0.9]
+    assert sweeping.command("optimizer.momentun=0.9", "optimizer.lr=1e-3,1e-2") == 2
+    assert "choice(" not in capsys.readouterr().err, "a mistake in writing stays one"
+
+
+def test_numbers_of_folds_are_no_setting_of_one_cross_validation(sweeping, capsys):
+    assert sweeping.command("sweep=cross_validation", "data.folds=2,3") == 2
+    assert "data.folds" in capsys.readouterr().err and not sweeping.runs
+
+
 def test_a_study_keeps_to_its_objectives(sweeping, capsys):
     command = ("sweep=optuna", "optimizer.lr=interval(1e-3,1e-1)", "trainer.max_epochs=1")
     assert sweeping.command(*command, "sweep.n_trials=1", "sweep.objectives={val/loss:min}") == 0
@@ -378,7 +419,7 @@ def test_trials_are_ranked_by_their_means_and_equals_by_their_numbers(tmp_path, 
             overrides = {"optimizer.lr": trial, "seed": seed}
             entries.append({"dir": f"{trial}-{seed}", "trial": trial, "overrides": overrides, "status": "completed"})
     entries[-1]["status"] = "failed"  # so the last trial, the first or the second of all, does not count
-    found = ranking(entries[::-1], tmp_path, {"val/x": mode}, ["seed"], set())
+    found = ranking(entries[::-1], tmp_path, {"val/x": mode}, {"seed": [0, 1, 2]}, set())
     assert [one.trial for one in found] == order
 
 
@@ -570,13 +611,33 @@ def test_terminal_and_page_rank_earlier_runs_by_what_is_sought_now(sweeping):
     assert sweeping.sweeps[0]["best"]["value"] == losses[0]
 
 
+def test_a_repetition_that_is_not_asked_for_any_more_keeps_no_trial_out_of_the_ranking(sweeping):
+    assert sweeping.command("sweep=seeds", "optimizer.lr=3e-2", "seed=0,1,2") == 0
+    ((third, result),) = [(name, result) for name, result in sweeping.runs.items() if result["seed"] == 2]
+    Run(sweeping.outputs / third).update(status="interrupted")
+    (file,) = sweeping.outputs.glob("sweeps/*/sweep.json")
+    content = json.loads(file.read_text())
+    next(run for run in content["runs"] if run["overrides"]["seed"] == 2)["status"] = "interrupted"
+    file.write_text(json.dumps(content))
+    assert sweeping.command("sweep=seeds", "optimizer.lr=3e-2", "seed=0,1") == 0
+    (sweep,) = sweeping.sweeps
+    others = [run["metrics"]["val/acc"] for name, run in sweeping.runs.items() if name != third]
+    assert sweep["best"]["value"] == pytest.approx(sum(others) / 2)
+    (shown,) = gather([file.parent]).sweeps
+    assert shown.best is not None
+    assert (len(shown.best.entries), shown.best.value) == (2, sweep["best"]["value"])
+    assert sweeping.command("sweep=seeds", "optimizer.lr=3e-2", "seed=1,2") == 0
+    (sweep,) = sweeping.sweeps
+    assert sweep["best"]["value"] == pytest.approx((sum(others) + result["metrics"]["val/acc"]) / 3)
+
+
 def test_a_trial_of_which_a_run_is_gone_does_not_count(tmp_path):
     entries = [{"dir": str(n), "trial": 0, "overrides": {"seed": n}, "status": "completed"} for n in range(2)]
     for entry in entries:
         Run(tmp_path / entry["dir"]).update(status="completed", metrics={"val/acc": 0.5, "test/acc": 0.5})
-    assert len(ranking(entries, tmp_path, {"val/acc": "max"}, ["seed"], {"0", "1"})) == 1
+    assert len(ranking(entries, tmp_path, {"val/acc": "max"}, {"seed": [0, 1]}, {"0", "1"})) == 1
     shutil.rmtree(tmp_path / "1")
-    assert ranking(entries, tmp_path, {"val/acc": "max"}, ["seed"], {"0", "1"}) == []
+    assert ranking(entries, tmp_path, {"val/acc": "max"}, {"seed": [0, 1]}, {"0", "1"}) == []
 
 
 @pytest.mark.parametrize(

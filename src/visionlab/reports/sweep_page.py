@@ -53,7 +53,8 @@ def write(directory: str | Path) -> Path:
 
 def _total(sweep: Sweep) -> int:
     """Count the trials that were asked for, as far as they are known; two of the same settings are one."""
-    return len(sweep.trials) if _over(sweep) else max(sweep.content.get("total") or 0, len(sweep.trials))
+    known = len(sweep.statuses)
+    return known if _over(sweep) else max(sweep.content.get("total") or 0, known)
 
 
 def _over(sweep: Sweep) -> bool:
@@ -84,7 +85,7 @@ def _is_share(name: str) -> bool:
 
 def best(sweep: Sweep) -> list[Html]:
     """The best trial so far, and the command that trains it alone."""
-    statuses = [trial.status for trial in sweep.trials]
+    statuses = sweep.statuses
     others = ", ".join(
         f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses) if status != "completed"
     )
@@ -256,6 +257,11 @@ def failures(sweep: Sweep) -> list[Html]:
         for trial in sweep.trials
         for entry, (status, error) in zip(trial.entries, trial.outcomes, strict=True)
         if status in {"failed", "interrupted"}
+    ]  # fmt: skip
+    rows += [
+        (row["trial"], ", ".join(f"{k}={settings.written(v)}" for k, v in row["overrides"].items()), "failed",
+         row["error"])
+        for row in sweep.refused
     ]  # fmt: skip
     heads: list[Column | str] = [Column("trial", numeric=False), "settings", "status", "why"]
     return [table(heads, rows, ident="failures")] if rows else []

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from visionlab.reports.reading import number
+from visionlab.sweeps.ranking import asked_for
 
 if TYPE_CHECKING:
     from visionlab.reports.gather import Entry
@@ -105,9 +106,9 @@ class Sweep:
         return self.objectives[self.objective]
 
     @cached_property
-    def replicates(self) -> list[str]:
-        """The keys by which the runs of one trial differ."""
-        return [str(key) for key in self.content.get("replicates") or []]
+    def replicates(self) -> dict[str, list[Any]]:
+        """The keys by which the runs of one trial differ, and the values that were asked for last."""
+        return dict(self.content.get("replicates") or {})
 
     @cached_property
     def swept(self) -> list[str]:
@@ -121,11 +122,14 @@ class Sweep:
         found: dict[str, Trial] = {}
         for row, entry in zip(self.content["runs"], self.entries, strict=True):
             overrides = {k: v for k, v in (row.get("overrides") or {}).items() if k not in self.replicates}
+            outcome = self._outcome(row, entry)
+            if outcome[0] != "completed" and not asked_for(row, self.replicates):
+                continue
             # Runs of the same values may differ in what earlier commands of this sweep had fixed.
             name = repr((row.get("setting"), sorted(overrides.items())))
             trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides))
             trial.entries.append(entry)
-            trial.outcomes.append(self._outcome(row, entry))
+            trial.outcomes.append(outcome)
             trial.values.append(figure(entry, self.objective))
         return sorted(found.values(), key=lambda trial: trial.place)
 
@@ -137,6 +141,16 @@ class Sweep:
         if row.get("status") == "failed" and entry.status == "completed" and lacking:
             return "failed", str(row.get("error") or "")
         return entry.status, entry.error
+
+    @property
+    def refused(self) -> list[dict[str, Any]]:
+        """What sweep.json says of the trials whose config was not possible, so that they have no run."""
+        return list(self.content.get("refused") or [])
+
+    @property
+    def statuses(self) -> list[str]:
+        """How each trial stands, those without a run last."""
+        return [trial.status for trial in self.trials] + ["failed"] * len(self.refused)
 
     @property
     def ranked(self) -> list[Trial]:

@@ -110,11 +110,12 @@ def _begin(plan: Plan, total: int | None, record: Record) -> None:
         command=plan.command,
         total=total,
         swept=plan.keys,
-        replicates=list(plan.replicates),
+        replicates=plan.replicates,
         monitor=plan.base["monitor"],
         mode=plan.base["mode"],
         objectives=plan.objectives,
         test=plan.settings["test"],
+        refused=[],
     )
 
 

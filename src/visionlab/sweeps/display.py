@@ -80,11 +80,7 @@ class Display:
         elif not remembered:
             self._remembered.discard(trial.number)
         value = outcome.values[0] if outcome.values else None
-        if (
-            outcome.state == "completed"
-            and value is not None
-            and (self._best is None or (value > self._best[0]) == (self._mode == "max"))
-        ):
+        if outcome.state == "completed" and value is not None and (self._best is None or self._beats(value)):
             self._best = (value, trial)
         if remembered and outcome.state == "completed":
             return  # one line for all of them is enough
@@ -99,6 +95,11 @@ class Display:
     def say(self, values: Mapping[str, Any]) -> str:
         """Return values with the short names of their keys."""
         return " ".join(f"{self._short.get(key, key)}={_text(value)}" for key, value in values.items()) or "-"
+
+    def _beats(self, value: float) -> bool:
+        """Whether a value is better than the best, not as good."""
+        assert self._best is not None
+        return value > self._best[0] if self._mode == "max" else value < self._best[0]
 
     @property
     def unfinished(self) -> int:

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from visionlab.errors import UserError
 from visionlab.runs import Run
@@ -68,6 +69,7 @@ class Engine:
         self._vanished: dict[str, int] = {}
         self._exhausted = False
         self._cleared: set[str] = set()
+        self._refused: list[dict[str, Any]] = []
 
     def work(self) -> None:
         """Work until nothing is left to try, the time is over, or a signal comes."""
@@ -133,6 +135,8 @@ class Engine:
             opened = _Open(trial, self.composer.requests(trial.values, trial.job))
         except UserError as error:  # a combination that nobody foresaw
             outcome = Outcome("failed", error=str(error))
+            self._refused.append({"trial": trial.number, "overrides": trial.values, "error": str(error)})
+            self.record.head(refused=self._refused)
             self.strategy.tell(trial, outcome)
             self.display.told(trial, outcome, remembered=False)
             return True

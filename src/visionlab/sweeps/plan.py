@@ -75,6 +75,9 @@ class Plan:
             key: space.values(key, self._swept.pop(key, None) or self._given.get(key) or reader.read(key, values))
             for key, values in written.items()
         }
+        if "data.fold" in self.replicates and "data.folds" in self.keys:
+            what = "folds of different numbers cannot be repetitions of each other"
+            raise ConfigError(what, where="data.folds", remedy="give a sweep for each number of folds")
 
     def grids(self, *, keep_ranges: bool = False) -> list[dict[str, Any]]:
         """Return what is varied, often as one grid: for each key its values.

@@ -1,7 +1,7 @@
 """Which trial is the best: by the mean over its runs, from their directories alone."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,17 @@ def front(ranked: Iterable[Ranked], objectives: Mapping[str, str]) -> list[Ranke
     return [one for one, mine in signed if not beaten(mine)]
 
 
+def asked_for(entry: Mapping[str, Any], replicates: Mapping[str, Collection[Any]]) -> bool:
+    """Whether a run of a sweep.json is one of the repetitions that are asked for now, not by an earlier command."""
+    overrides = entry.get("overrides", {})
+    return all(overrides[key] in values for key, values in replicates.items() if key in overrides)
+
+
 def ranking(
     entries: Iterable[Mapping[str, Any]],
     root: Path,
     objectives: Mapping[str, str],
-    replicates: Iterable[str],
+    replicates: Mapping[str, Collection[Any]],
     tested: set[str],
 ) -> list[Ranked]:
     """Rank the completed trials, the best first; with several objectives by the first of them.
@@ -62,13 +68,15 @@ def ranking(
         entries: The runs of a sweep.json.
         root: The directory of the sweep, which their paths are relative to.
         objectives: Name and direction, max or min, of each.
-        replicates: The keys by which the runs of one trial differ. A trial counts where all of its runs completed.
+        replicates: The keys by which the runs of one trial differ, and the values that are asked for. A trial counts
+            where all of these completed; more that earlier commands completed are averaged with them.
         tested: Names of the run directories whose test figures are meant to be seen.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    left_out = set(replicates)
     for entry in entries:
-        values = {key: value for key, value in entry.get("overrides", {}).items() if key not in left_out}
+        if entry.get("status") != "completed" and not asked_for(entry, replicates):
+            continue
+        values = {key: value for key, value in entry.get("overrides", {}).items() if key not in replicates}
         told = repr((entry.get("setting"), sorted(values.items(), key=lambda item: item[0])))
         groups.setdefault(told, []).append(entry)
     found = []
@@ -86,7 +94,7 @@ def ranking(
         found.append(
             Ranked(
                 trial=int(group[0].get("trial", 0)),
-                values={key: value for key, value in group[0]["overrides"].items() if key not in left_out},
+                values={key: value for key, value in group[0]["overrides"].items() if key not in replicates},
                 means=tuple(statistics.fmean(column) for column in columns),
                 deviations=tuple(statistics.stdev(column) if len(column) > 1 else None for column in columns),
                 tested={name: statistics.fmean(row[name] for row in metrics if name in row) for name in names},

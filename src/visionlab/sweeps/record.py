@@ -1,10 +1,12 @@
 """sweep.json: the list of a sweep's runs, and how far each got.
 
-    {"name", "kind", "status": running | completed | interrupted, "command", "swept": [keys], "replicates": [keys],
-     "monitor", "mode", "objectives": {name: max | min}, "test": best | all | none, "seconds",
+    {"name", "kind", "status": running | completed | interrupted, "command", "swept": [keys],
+     "replicates": {key: [values]} that were asked for last, "monitor", "mode", "objectives": {name: max | min},
+     "test": best | all | none, "seconds",
      "best": {"trial", "value", "deviation", "values": {objective: mean}, "overrides", "command", "dirs"} or null,
      "front": [as best], the trials that no other beats in all of several objectives,
      "tested": [names of the run directories whose test figures may be seen],
+     "refused": [{"trial", "overrides", "error"}], trials without a run, as their config is not possible,
      "runs": [{"dir": relative to the sweep's directory, "trial": number, "overrides": {key: value},
                "setting": identity of the trial, the same for all of its runs and for no others, "status", "error",
                "value" of the first objective, "remembered": answered without training}]}

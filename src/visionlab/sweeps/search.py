@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from visionlab import schema
+from visionlab import runs, schema
 from visionlab.errors import ConfigError, nearest
 from visionlab.sweeps import studies
 from visionlab.sweeps.parameter import Parameter
@@ -136,7 +136,12 @@ class Search:
             raise ConfigError(
                 "the study has other objectives", where="sweep.objectives", remedy="give sweep.name=<new>"
             )
+        setting = runs.identity(self._plan.base)  # a given sweep.name does not tell what its trials have in common
+        if self._study.user_attrs.get("setting", setting) != setting:
+            remedy = "give sweep.name=<new>, or the settings of the command in its sweep.json"
+            raise ConfigError("the study was begun with other settings", where="sweep.name", remedy=remedy)
         self._study.set_user_attr("objectives", list(self._plan.objectives))
+        self._study.set_user_attr("setting", setting)
         with FileLock(folder / ".study.lock"):  # of two that begin together, the second sees the first
             known = self._study.get_trials(deepcopy=False)
             begun_before = len(known) + self._others()
