@@ -5,6 +5,8 @@ The doors are verbs; each is a command (`python -m visionlab.train`) and a funct
     run = visionlab.train(["model=alexnet", "data=tiny_imagenet10"])
     run.result["metrics"]["test/acc"]
     visionlab.load(run)(images)
+
+A sweep is `python -m visionlab.train -m` as a command, `visionlab.sweep` as a function.
 """
 
 from importlib import import_module
@@ -21,16 +23,18 @@ if TYPE_CHECKING:
     from visionlab.probe import probe as probe
     from visionlab.reproduce import reproduce as reproduce
     from visionlab.runs import Run as Run
+    from visionlab.sweeping import sweep as sweep
+    from visionlab.sweeps.command import Sweep as Sweep
     from visionlab.train import train as train
     from visionlab.tune import tune as tune
 
 # Importing visionlab must stay as quick as `--help`, so what it offers is imported when it is first asked for.
-_HOME = {"load": "loading", "Loaded": "loading", "Run": "runs"}
+_HOME = {"load": "loading", "Loaded": "loading", "Run": "runs", "sweep": "sweeping", "Sweep": "sweeps.command"}
 _DOORS = ("train", "evaluate", "predict", "explore", "compare", "tune", "probe", "export", "reproduce")
 
 __all__ = [
-    "Loaded", "Run", "compare", "evaluate", "explore", "export", "load", "predict", "probe", "reproduce", "train",
-    "tune",
+    "Loaded", "Run", "Sweep", "compare", "evaluate", "explore", "export", "load", "predict", "probe", "reproduce",
+    "sweep", "train", "tune",
 ]  # fmt: skip
 
 

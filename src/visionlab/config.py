@@ -4,10 +4,12 @@ Imports neither torch nor lightning: `--help`, `--cfg job` and tab completion mu
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -33,13 +35,30 @@ def compose(overrides: Sequence[str] = (), *, name: str = "train") -> DictConfig
         ConfigError: A key, choice or value does not exist.
     """
     from hydra import compose as hydra_compose
+
+    with own_hydra(name):
+        return hydra_compose(name, overrides=list(overrides))
+
+
+@contextmanager
+def own_hydra(name: str) -> Iterator[Hydra]:
+    """Give the body a Hydra that reads `conf/`, and explain its errors.
+
+    Args:
+        name: What it calls the job.
+
+    Raises:
+        ConfigError: A key, choice or value does not exist.
+    """
     from hydra import initialize_config_module
 
     # Inside a Hydra job (a sweep, a rank) Hydra already has a state, and initialising it anew would raise.
     outer = Singleton._instances.pop(GlobalHydra, None)
     try:
         with initialize_config_module(PACKAGE, version_base="1.3", job_name=name):
-            return hydra_compose(name, overrides=list(overrides))
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            yield hydra
     except HydraException as error:
         raise explain(error) from error
     except ValueError as error:

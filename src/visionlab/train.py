@@ -56,7 +56,8 @@ def _warn_of_one_run(overrides: Sequence[str]) -> None:
     """Say that a sweep that was chosen does not take place."""
     for text in overrides:
         if text.startswith("sweep="):
-            log.warning("this is one run: %s sweeps as a command with -m, python -m visionlab.train -m %s", text, text)
+            also = "or from Python visionlab.sweep"
+            log.warning("this is one run; a sweep is python -m visionlab.train -m %s, %s", text, also)
 
 
 def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:

@@ -4,12 +4,15 @@ Hydra imports every plugin at each start-up, `--help` included, so nothing heavy
 """
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from visionlab.sweeps.command import Sweep
 
 
 class VisionlabSweeper(Sweeper):
@@ -21,6 +24,11 @@ class VisionlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Work through the sweep; exit with code 1 where a trial failed."""
+        if self.work(arguments).unfinished:
+            sys.exit(1)
+
+    def work(self, arguments: list[str]) -> "Sweep":
+        """Work through the sweep and return what came of it."""
         from hydra_plugins.visionlab_sweepers.launchers import VisionlabLauncher
         from visionlab.errors import ConfigError
         from visionlab.sweeps.command import sweep
@@ -42,5 +50,4 @@ class VisionlabSweeper(Sweeper):
                 remedy="give hydra/launcher=sequential, parallel or slurm",
             )
         launcher.check()
-        if sweep(self.composed, self.context, self.task, arguments, launcher):
-            sys.exit(1)
+        return sweep(self.composed, self.context, self.task, arguments, launcher)

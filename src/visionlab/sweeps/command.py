@@ -1,6 +1,7 @@
 """The way of a sweep from the command line to its table: `python -m visionlab.train -m ...`."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,34 @@ from visionlab.sweeps.stopping import stopping
 from visionlab.sweeps.trial import Strategy
 
 
-def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, arguments: list[str], launcher: Any) -> int:
+@dataclass(frozen=True)
+class Sweep:
+    """What came of a sweep.
+
+    Args:
+        dir: Where its list, its table, its page and its figures lie.
+        ranking: The completed trials, the best first; with several objectives by the first of them.
+        rows: A row a run, with raw numbers; `pandas.DataFrame(sweep.rows)` works.
+        unfinished: How many trials failed or were left unfinished, and how many tests of the best one failed.
+    """
+
+    dir: Path
+    ranking: tuple[Ranked, ...]
+    rows: list[dict[str, Any]] = field(repr=False)
+    unfinished: int
+
+    @property
+    def best(self) -> Ranked | None:
+        """The best trial: its values, means and deviations, and the directories of its runs; None if none completed."""
+        return next(iter(self.ranking), None)
+
+    @property
+    def page(self) -> Path:
+        """The page."""
+        return self.dir / "report.html"
+
+
+def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, arguments: list[str], launcher: Any) -> Sweep:
     """Work through a sweep, then test, rank and report it.
 
     Args:
@@ -33,9 +61,6 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         task: The function that a job calls.
         arguments: The overrides of the command line.
         launcher: Hydra's launcher; ours offer `executor(...)`.
-
-    Returns:
-        How many trials failed or were left unfinished, and how many tests of the best one failed.
 
     Raises:
         UserError: What the user can put right, before the first run trains.
@@ -65,14 +90,15 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
             display.after = "the page is written"
             _rank(plan, composer, record)
             record.head(status="interrupted" if display.out_of_time else "completed")
-            compare(plan.dir)
+            rows = compare(plan.dir).rows
     except BaseException:
         record.head(status="interrupted")
         raise
     finally:
         executor.close()
-    display.close(_rank(plan, composer, record), _changes(record), untested)
-    return display.unfinished + len(untested)
+    best = _rank(plan, composer, record)
+    display.close(best, _changes(record), untested)
+    return Sweep(plan.dir, tuple(best), rows, display.unfinished + len(untested))
 
 
 # Keys of the data that change neither which images there are nor whether they can be read.
