@@ -105,6 +105,7 @@ def nothing_left(tmp_path):
         (["optimizer=muon", "trainer=fsdp"], "trainer=ddp"),
         (["trainer.precision=bf16-true"], "bf16-mixed"),
         (["data.fold=1"], "data.folds=5"),
+        (["+trainer.overfit_batches=1"], "data.train_fraction"),
         (["scheduler.factor=0.5"], "give optimizer.lr"),
         (["callbacks.rollback.patience=2", "callbacks.swa.start=0.5"], "callbacks.swa"),
         (["model.freeze=false"], "model.freeze"),

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -11,7 +12,7 @@ from PIL import Image
 import visionlab
 from quick import QUICK
 from visionlab.errors import CheckpointError, ConfigError, DataError, RunError
-from visionlab.training import build
+from visionlab.training import build, evaluation
 
 
 @pytest.fixture
@@ -162,11 +163,66 @@ def test_all_images_of_other_data_can_be_evaluated(photos, tmp_path, caplog):
 @pytest.mark.parametrize("data", [{"test_fraction": 0.5}, {"split_seed": 1}, {"folds": 5}])
 def test_images_that_were_learnt_from_are_not_divided_anew(quick_run, data):
     """Of a new test split the network knows most."""
-    for split in ("val", "test"):
+    if "folds" in data:  # they leave the test split as it is
+        assert (
+            visionlab.evaluate(quick_run, "test", data=data).metrics["acc"] == quick_run.result["metrics"]["test/acc"]
+        )
+    else:
         with pytest.raises(ConfigError, match="would divide anew the images that the run was trained on"):
-            visionlab.evaluate(quick_run, split, data=data)
+            visionlab.evaluate(quick_run, "test", data=data)
+    with pytest.raises(ConfigError, match=r"of \d+ in val it has seen [1-9]"):
+        visionlab.evaluate(quick_run, "val", data=data)
     same = {"test_fraction": quick_run.config["data"]["test_fraction"]}
     assert visionlab.evaluate(quick_run, "val", data=same).metrics["acc"] == quick_run.result["metrics"]["val/acc"]
+
+
+def test_a_filter_that_draws_learnt_images_into_a_split_is_refused_and_one_that_does_not_is_no_division(tmp_path):
+    """Quotas are of what is left: with fewer images the order of a class is carved at other places."""
+    random = np.random.default_rng(0)
+    for number in range(120):
+        side, name = 8 + 8 * (number % 3), "cat" if number % 2 else "dog"
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    given = ["data=folder", f"data.root={tmp_path / 'photos'}", "data.val_fraction=0.3"]
+    run = visionlab.train([*QUICK, *given], directory=tmp_path / "run")
+    with pytest.raises(ConfigError, match="anew") as error:
+        visionlab.evaluate(run, "val", data={"min_side": 16})
+    assert error.value.where == "data.min_side"
+    whole = visionlab.evaluate(run, "val")
+    assert visionlab.evaluate(run, "val", data={"min_side": 4}).metrics == whole.metrics
+    assert len(visionlab.evaluate(run, "all", data={"min_side": 16}).rows) == 80
+
+
+def test_all_means_each_image_however_the_run_divided_its_own(photos, tmp_path):
+    """A run on a tenth of its images, enlarged, and other photographs of which a class has one."""
+    given = ["data=folder", f"data.root={photos}", "data.train_fraction=0.5", "data/expand=eightfold"]
+    run = visionlab.train([*QUICK, *given], directory=tmp_path / "run")
+    assert run.result["data"]["train"] < 24 * 8
+    assert len(visionlab.evaluate(run, "all").rows) == 24
+    shutil.copytree(photos, tmp_path / "other")
+    for extra in sorted((tmp_path / "other" / run.result["data"]["classes"][0]).iterdir())[1:]:
+        extra.unlink()
+    left = sum(path.is_file() for path in (tmp_path / "other").rglob("*"))
+    assert len(visionlab.evaluate(run, "all", data={"root": str(tmp_path / "other")}).rows) == left < 24
+
+
+def test_images_are_normalised_on_their_device(quick_run):
+    """A GPU is none that a test can count on: `meta` is another device too, but forgives what CUDA does not."""
+
+    class Halved(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("factor", torch.full((1,), 0.5))
+
+        def forward(self, images):
+            assert images.device == self.factor.device
+            return images * self.factor
+
+    loader = build.data_module(OmegaConf.create(quick_run.config)).val_dataloader()
+    batch = next(iter(loader))
+    moved = batch._replace(images=batch.images.to("meta"))
+    assert evaluation._Split(loader, Halved()).on_after_batch_transfer(moved, 0).images.device.type == "meta"
 
 
 def test_other_images_may_be_divided(photos, tmp_path):

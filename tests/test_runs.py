@@ -234,6 +234,22 @@ def test_a_second_process_waits_for_the_first_and_says_so(tmp_path, capfd):
     assert f"process {first.pid}" in capfd.readouterr().out
 
 
+def test_nobody_removes_the_directory_of_a_run_that_is_being_prepared(tmp_path):
+    """One that decodes its images has written nothing yet, and whoever waits for it may leave."""
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    mine = Run(tmp_path / "run")
+    with mine.lock():
+        mine.clear()
+        assert "process" in mine._holder()
+        Run(tmp_path / "run").discard_if_unused()
+        assert mine.dir.exists() and Run(mine.dir).busy
+        mine.discard_if_unused()
+        assert not mine.dir.exists(), "its own process may"
+    mine.dir.mkdir()
+    Run(mine.dir).discard_if_unused()
+    assert not mine.dir.exists()
+
+
 def test_a_result_is_replaced_in_one_step(tmp_path, monkeypatch):
     run = Run(tmp_path)
     run.update(status="running")

@@ -5,12 +5,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 import visionlab
 from quick import QUICK
 from visionlab.config import compose
 from visionlab.errors import ConfigError, DeviceError
 from visionlab.models.simple_cnn import SimpleCNN
+from visionlab.training import build
+from visionlab.training.timing import Variant, step_of
 
 
 def test_speed_times_every_setting_against_the_default(tmp_path, capsys):
@@ -21,6 +24,29 @@ def test_speed_times_every_setting_against_the_default(tmp_path, capsys):
     assert rows == sorted(rows, key=lambda row: -row["images_per_second"])
     assert len(list(csv.DictReader((tmp_path / "speed.csv").open()))) == len(rows)
     assert "to paste:" in capsys.readouterr().out
+
+
+def test_a_network_that_the_config_compiles_is_not_compiled_in_the_variants_that_are_not(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(SimpleCNN, "compile", lambda network: seen.append("compiled"))
+    visionlab.tune([*QUICK, "steps=1", "compile=false", "model.compile=true"], directory=tmp_path)
+    assert not seen
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("16-mixed", torch.float16), ("bf16-mixed", torch.bfloat16)])
+def test_the_precision_that_is_timed_is_the_one_of_the_training(precision, dtype):
+    config, seen = compose(QUICK), []
+    data = build.data_module(config)
+    classifier = build.classifier(config, data)
+    classifier.network.register_forward_hook(lambda network, images, logits: seen.append(logits.dtype))
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1)
+    step_of(classifier, optimizer, iter(data.train_dataloader()), Variant(precision), data.preprocess)()
+    assert seen == [dtype]
+
+
+def test_a_test_of_the_learning_rate_says_what_it_leaves_out(tmp_path, caplog):
+    visionlab.tune([*QUICK, "what=lr", "optimizer.layer_decay=0.7"], directory=tmp_path)
+    assert "optimizer.layer_decay" in caplog.text
 
 
 def test_the_advice_is_a_config_to_train_with(tmp_path):

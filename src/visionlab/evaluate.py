@@ -16,6 +16,7 @@ from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
+    from visionlab.data.module import ImageDataModule
     from visionlab.training.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,10 @@ RULES: dict[str, Number | Choice | Text] = {
     "accelerator": Text(or_null=True),
 }
 WHICH = {"root", "csv", "name", "options"}  # keys of the data that may say which images are meant
-DIVIDING = {"val_fraction", "test_fraction", "folds", "fold", "split_seed", "train_fraction"}
+HOW = {  # keys that say how they are read, and change neither which there are nor where they are
+    "image_size", "resize", "crop_ratio", "mean", "std", "batch_size", "sampler", "expand", "cache_dir", "workers",
+    "download",
+}  # fmt: skip
 
 
 def evaluate(
@@ -67,15 +71,16 @@ def evaluate(
         if key not in config.data:
             remedy = nearest(str(key), map(str, config.data))
             raise ConfigError(f"the run's data have no key '{key}'", where=f"data.{key}", remedy=remedy)
-    if split != "all":
-        _refuse_new_division(config.data, data or {})
+    trained = config.copy()
     config.data.update(data or {})
     config.data.batch_size = batch_size or config.data.batch_size
     plain = resolved(config)
     check(plain)
     devices.check(plain["trainer"])
     try:
-        module = build.data_module(config)
+        module = build.data_module(config, divided=split != "all")
+        if split in ("val", "test") and (changed := _divides_anew(trained.data, data or {})):
+            _refuse_learnt(split, changed, module, build.data_module(trained))
     except DataError as error:
         if error.where != "data.root":
             raise
@@ -90,7 +95,7 @@ def evaluate(
         remedy = "use split=all" if data else "use split=val"
         raise DataError("the data have no test split", where=str(config.data.root), remedy=remedy)
     then, now = run.result["data"], module.summary()
-    if not data and any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
+    if not data and split != "all" and any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
         log.warning("the images, their classes or their splits have changed since the run was trained")
     classifier = build.classifier(config, module, pretrained=False)
     checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
@@ -100,7 +105,7 @@ def evaluate(
         "train": module.train_eval_dataloader,
         "val": module.val_dataloader,
         "test": module.test_dataloader,
-        "all": module.all_dataloader,
+        "all": module.train_eval_dataloader,
     }
     with devices.enough_memory(config.data.batch_size):
         found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
@@ -111,22 +116,31 @@ def evaluate(
     return found
 
 
-def _refuse_new_division(trained: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """Refuse to divide anew the images that the run was trained on: some of the new split it has learnt.
-
-    Raises:
-        ConfigError: `data` does.
-    """
-    changed = {key for key, value in data.items() if trained.get(key) != value}
+def _divides_anew(trained: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
+    """Return a key by which the images of a run may be divided otherwise than it was trained; None without one."""
+    changed = [key for key, value in data.items() if trained.get(key) != value]
     if "root" in changed and Path(str(trained["root"])).resolve() == Path(str(data["root"])).expanduser().resolve():
         changed.remove("root")
-    if changed & WHICH or not (dividing := sorted(changed & DIVIDING)):
-        return
-    raise ConfigError(
-        f"data.{dividing[0]} would divide anew the images that the run was trained on",
-        where=f"data.{dividing[0]}",
-        remedy="leave it out, train a run with it, or name other images with data={root: <folder>}",
-    )
+    return next((key for key in changed if key not in HOW), None) if not WHICH & set(changed) else None
+
+
+def _refuse_learnt(split: str, key: str, now: "ImageDataModule", then: "ImageDataModule") -> None:
+    """Refuse a split with images that the run was trained on, or, to test on, that its best epoch was chosen by.
+
+    Raises:
+        ConfigError: It has some.
+    """
+    seen = (then.splits.train, then.splits.val) if split == "test" else (then.splits.train,)
+    names = {then.index.names[row] for rows in seen for row in rows}
+    rows = getattr(now.splits, split)
+    known = sum(now.index.names[row] in names for row in rows)
+    if known:
+        raise ConfigError(
+            f"data.{key} would divide anew the images that the run was trained on: of {len(rows):,} in {split} it has "
+            f"seen {known:,}",
+            where=f"data.{key}",
+            remedy="leave it out, train a run with it, or name other images with data={root: <folder>}",
+        )
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="evaluate")

@@ -16,7 +16,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -141,6 +141,7 @@ class Run:
 
     def __init__(self, directory: str | Path) -> None:
         self.dir = Path(directory)
+        self._held = False
 
     def __repr__(self) -> str:
         return f"Run('{self.dir}', {self.status or 'not begun'})"
@@ -245,18 +246,22 @@ class Run:
     def clear(self) -> None:
         """Forget what an earlier attempt left, but for what Hydra wrote just now, its log and the lock."""
         for path in self.dir.iterdir():
-            if path.name in {".hydra", ".lock"} or path.suffix == ".log":
+            if _is_hydras_or_a_lock(path):
                 continue
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def discard_if_unused(self) -> None:
-        """Remove the directory where nothing but Hydra's own files came to lie in it."""
-        unused = self.dir.is_dir() and all(
-            path.name in {".hydra", ".lock"} or path.suffix == ".log" for path in self.dir.iterdir()
-        )
-        if unused:
-            _let_go_of_logs(self.dir)
-            shutil.rmtree(self.dir, ignore_errors=True)
+        """Remove the directory where nothing but Hydra's own files came to lie in it, unless another process holds it.
+
+        One that decodes its images has written nothing yet.
+        """
+        if not self.dir.is_dir():
+            return
+        lock = nullcontext() if self._held else FileLock(self.dir / ".lock", timeout=0)
+        with suppress(Timeout), lock:
+            if all(map(_is_hydras_or_a_lock, self.dir.iterdir())):
+                _let_go_of_logs(self.dir)
+                shutil.rmtree(self.dir, ignore_errors=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -280,9 +285,11 @@ class Run:
                 where=str(self.dir),
                 remedy="free some space, or choose another place with outputs=<folder>",
             ) from error
+        self._held = True
         try:
             yield
         finally:
+            self._held = False
             (self.dir / ".lock-holder").unlink(missing_ok=True)
             lock.release()
 
@@ -302,6 +309,10 @@ class Run:
             return (self.dir / ".lock-holder").read_text()
         except OSError:
             return "another process"
+
+
+def _is_hydras_or_a_lock(path: Path) -> bool:
+    return path.name in {".hydra", ".lock", ".lock-holder"} or path.suffix == ".log"
 
 
 def _no_config(file: Path, why: str) -> RunError:

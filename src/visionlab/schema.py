@@ -305,6 +305,12 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             where="trainer.check_val_every_n_epoch",
             remedy=f"give at most {epochs}",
         )
+    if trainer.get("overfit_batches"):
+        yield ConfigError(
+            "trainer.overfit_batches would take other batches in each epoch, which overfits nothing",
+            where="trainer.overfit_batches",
+            remedy="give data.train_fraction=0.01, the same few images in each epoch",
+        )
     mixed = str(trainer.get("precision")).endswith("-mixed")
     if optimizer.get("fused") is True and trainer.get("gradient_clip_val") and mixed:
         yield ConfigError(

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import visionlab
+from quick import QUICK
 from visionlab.config import compose
 from visionlab.runs import Run
 from visionlab.training import build
@@ -90,3 +92,25 @@ def test_the_one_before_stays_under_a_second_name_and_a_kill_leaves_no_gap(tmp_p
     writer.save_checkpoint({"number": 3}, best)
     assert load(best) == {"number": 3} and load(tmp_path / "previous-best.ckpt") == {"number": 1}
     assert not list(tmp_path.glob(".*.link"))
+
+
+def test_a_checkpoint_of_a_gpu_is_read_without_one(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save({"weight": torch.ones(2)}, tmp_path / "last.ckpt")
+    # As Lightning's strategies call it, which move the states to the device themselves.
+    content = WholeCheckpointIO().load_checkpoint(tmp_path / "last.ckpt", weights_only=True)
+    assert content["weight"].device.type == "cpu"
+
+
+def test_what_reads_its_own_checkpoint_at_once_waits_for_it():
+    """Lightning's learning-rate test does, which has no callbacks."""
+    config = compose(QUICK)
+    assert isinstance(build.trainer(config).strategy.checkpoint_io, WholeCheckpointIO)
+
+
+def test_a_run_of_which_no_epoch_was_validated_has_the_weights_that_were_evaluated(tmp_path):
+    given = ["trainer.max_epochs=2", "trainer.max_steps=1", "+trainer.check_val_every_n_epoch=2"]
+    run = visionlab.train([*QUICK, *given, "data.batch_size=100"], directory=tmp_path / "run")
+    assert run.status == "completed"
+    assert visionlab.evaluate(run).metrics["loss"] == pytest.approx(run.result["metrics"]["test/loss"])

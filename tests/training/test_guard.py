@@ -13,7 +13,7 @@ from visionlab.training.guard import Diverged, NanGuard
 def step():
     """Return a function that ends a batch of the third epoch with a loss, and the guard, its trainer and its module."""
     guard, trainer = NanGuard(), SimpleNamespace(current_epoch=2, is_last_batch=False)
-    module = SimpleNamespace(device=torch.device("cpu"), rate=0.0)
+    module = SimpleNamespace(device=torch.device("cpu"), rate=0.0, optimizer_config={"lr": 2.0})
     guard.on_train_start(trainer, module)
 
     def end(batch, loss, rate):
@@ -32,7 +32,7 @@ def test_the_first_bad_step_is_named_also_where_the_device_is_asked_later(step, 
             end(batch, value, rate)
     with pytest.raises(Diverged, match=r"in epoch 3, batch 2, at learning rate 0\.25") as error:
         guard.on_train_end(trainer, module)
-    assert "optimizer.lr=0.025" in error.value.remedy
+    assert "optimizer.lr=0.2," in error.value.remedy, "a tenth of what was asked for, not of the schedule's"
 
 
 def test_a_cpu_stops_at_once_and_no_number_is_too_large(step):

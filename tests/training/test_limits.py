@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import torch
 from PIL import Image
 
 import visionlab
@@ -29,6 +30,19 @@ def test_the_last_steps_are_validated_too(tmp_path, steps, extra, epochs):
     assert [row["step"] for row in run.metrics] == [10, steps][-epochs:]
     assert len({row["val/loss"] for row in run.metrics}) == epochs
     assert visionlab.evaluate(run, "val").metrics["acc"] == pytest.approx(max(row["val/acc"] for row in run.metrics))
+
+
+def test_a_step_is_the_mean_of_its_batches_also_where_an_epoch_has_fewer_for_it(tmp_path):
+    """Lightning divides by trainer.accumulate_grad_batches all the same."""
+    plain = ["optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=1", "data.test_fraction=null"]
+    plain += ["data.val_fraction=0.2", "data.train_fraction=0.1", "model.network.dropout=0"]
+    one = visionlab.train([*QUICK, *plain, "data.batch_size=1000"], directory=tmp_path / "one")
+    images = one.result["data"]["train"]
+    assert images % 2 == 0
+    parts = [f"data.batch_size={images // 2}", "trainer.accumulate_grad_batches=16"]
+    two = visionlab.train([*QUICK, *plain, *parts], directory=tmp_path / "two")
+    for mine, theirs in zip(*(visionlab.load(run).network.parameters() for run in (one, two)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_an_epoch_without_validation_repeats_no_figures(tmp_path):

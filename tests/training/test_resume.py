@@ -179,6 +179,15 @@ def test_epochs_of_one_step_are_not_lost(tmp_path, epoch):
     assert_same(whole, broken)
 
 
+def test_an_epoch_that_is_limited_to_one_step_begins_anew_with_its_first_batch(tmp_path):
+    run = [*RUN, "trainer.limit_train_batches=1"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_child(run, whole) == 0
+    assert in_child(run, broken, KillAt("2:0:val")) == signal.SIGKILL
+    assert in_child(run, broken) == 0
+    assert_same(whole, broken)
+
+
 @pytest.mark.slow
 def test_a_real_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
     """Twenty kills of the command itself on CIFAR-10: some while it starts, some within three seconds of training."""

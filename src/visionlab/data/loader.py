@@ -59,7 +59,9 @@ class Loader:
         self._sampler = sampler  # not `sampler`: Lightning takes whatever has that attribute for a DataLoader
         self.rows, self.labels = torch.as_tensor(rows), torch.as_tensor(labels)
         self.rank, self.world_size, self.pin_memory = rank, world_size, pin_memory
-        self._current_epoch, self._epoch, self._done, self._resume_at = epoch, 0, 0, 0
+        self._current_epoch, self._epoch, self._resume_at = epoch, 0, 0
+        self._begun: int | None = None  # the epoch of the last iteration, of which `_done` batches were handed out
+        self._done = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration belongs to, where no `epoch` function was given."""
@@ -101,8 +103,8 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the current epoch, from where a loaded state says."""
         start, self._resume_at = self._resume_at, 0
-        order = self.order(self.epoch)
-        self._done = start
+        self._begun, self._done = self.epoch, start
+        order = self.order(self._begun)
         for number in range(start, len(self)):
             batch = self._batch(order, number)
             self._done = number + 1
@@ -127,8 +129,8 @@ class Loader:
         return Batch(images, labels, rows, places)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place in the epoch: the batches that were handed out."""
-        return {"batch": self._done}
+        """Return the place in the epoch: the batches that were handed out, none where it has not begun."""
+        return {"batch": self._done if self._begun == self.epoch else 0}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the batch after those that were handed out when the state was taken."""

@@ -20,7 +20,7 @@ from visionlab.data.files import stamped
 from visionlab.data.index import Index, IntArray, canonical, printable
 from visionlab.data.loader import Loader
 from visionlab.data.normalize import Normalize
-from visionlab.data.splits import Plan, divide
+from visionlab.data.splits import Plan, Splits, divide
 from visionlab.data.store import open_store
 from visionlab.data.transform import Resize, Transform
 from visionlab.data.values import Triple, at_least_one, choice, pair, triple
@@ -126,6 +126,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.cache_dir, self.download, self.workers = cache_dir, download, workers
         self.augment, self.expand, self.seed = augment, expand, seed
         self.sampled = False  # whether only the first batches of validation or test will be taken
+        self.divided = True  # False: all images are meant, as one split
         self._ready = False
 
     @abstractmethod
@@ -168,11 +169,14 @@ class ImageDataModule(LightningDataModule, ABC):
         self.store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
         self.index.frames = None  # the store has their pixels
         self.fit = check(self.index, self.store, self.on_bad_image, self.filters)
-        self.splits = divide(self.index, self.fit.rows, self.fit.groups, self.plan)
+        rows, none = self.fit.rows, np.zeros(0, dtype=np.int64)
+        self.splits = (
+            divide(self.index, rows, self.fit.groups, self.plan) if self.divided else Splits(rows, none, none, none)
+        )
         self.has_test = len(self.splits.test) > 0
         self.variants: Variants | None = None
         self._train, self._labels = self.splits.train, self.index.labels
-        if self.expand is not None:
+        if self.expand is not None and self.divided:
             # The split's seed: the enlarged set belongs to the split, and runs with several seeds share it.
             self.variants = open_variants(
                 self.store, self._train, self.expand, seed=self.plan.seed, cache_dir=self.cache_dir
@@ -248,10 +252,6 @@ class ImageDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> Loader:
         """Return the test images in order."""
         return self._loader(self._in_order(self.splits.test))
-
-    def all_dataloader(self) -> Loader:
-        """Return the images of all splits in order."""
-        return self._loader(np.concatenate([self.splits.train, self.splits.val, self.splits.test]))
 
     def _in_order(self, rows: IntArray) -> IntArray:
         """Return rows by name, so class by class; mixed, the same each time, where only the first will be taken."""

@@ -49,8 +49,12 @@ def for_evaluation(config: DictConfig, run: Run, accelerator: str | None = None)
     return config
 
 
-def data_module(config: DictConfig) -> ImageDataModule:
+def data_module(config: DictConfig, *, divided: bool = True) -> ImageDataModule:
     """Build and set up the data module of a run.
+
+    Args:
+        config: The composed config.
+        divided: Whether the images are divided; False: all of them are the training split.
 
     Raises:
         DataError: The data are missing or unfit.
@@ -69,6 +73,7 @@ def data_module(config: DictConfig) -> ImageDataModule:
     )(augment=augment, seed=config.seed, expects=expects)  # fmt: skip
     limits = [config.get("trainer", {}).get(f"limit_{split}_batches", 1.0) for split in ("val", "test")]
     data.sampled = any(isinstance(limit, int) or limit < 1 for limit in limits)  # int 1 is one batch, 1.0 all
+    data.divided = divided
     data.prepare_data()
     data.setup()
     for split in ("train", "val", "test"):
@@ -154,7 +159,8 @@ def trainer(
             max_time={"seconds": limit} if isinstance(limit, int | float) else limit,
             callbacks=list(callbacks),
             logger=list(loggers),
-            plugins=[AsyncCheckpointIO(WholeCheckpointIO())],
+            # The learning-rate test, without callbacks, reads what it has just written.
+            plugins=[AsyncCheckpointIO(WholeCheckpointIO()) if callbacks else WholeCheckpointIO()],
             enable_checkpointing=bool(callbacks),
             default_root_dir=folder,
             enable_progress_bar=False,

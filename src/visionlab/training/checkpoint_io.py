@@ -54,8 +54,8 @@ class WholeCheckpointIO(CheckpointIO):
                 remedy="free some space and give the same command again; it continues from the checkpoint before",
             ) from error
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint, tensors and plain values only."""
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint, tensors and plain values only, for Lightning to move to wherever the run is now."""
         return load(Path(path), map_location=map_location)
 
     def remove_checkpoint(self, path: Any) -> None:

@@ -100,6 +100,11 @@ class Checkpoints(Checkpoint):
         self.saved_step, self._saved_at = trainer.global_step, time.monotonic()
         trainer.save_checkpoint(self.run.checkpoint("last"))
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the last weights, which are then evaluated, as `best` where no epoch had a number to be that by."""
+        if self.best is None:
+            self._save_best(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `best` where the epoch is the best so far."""
         if self.monitor not in trainer.callback_metrics:
@@ -108,6 +113,9 @@ class Checkpoints(Checkpoint):
         better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
         if better and not math.isnan(value):
             self.best, self.best_epoch = value, trainer.current_epoch
-            # Lightning asks callbacks for the averaged weights only where it saves everything.
-            averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.run.checkpoint("best"), weights_only=not averaged)
+            self._save_best(trainer)
+
+    def _save_best(self, trainer: Trainer) -> None:
+        # Lightning asks callbacks for the averaged weights only where it saves everything.
+        averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        trainer.save_checkpoint(self.run.checkpoint("best"), weights_only=not averaged)

@@ -47,7 +47,7 @@ class _Split(LightningDataModule):
         return self.loader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        return batch._replace(images=self.preprocess(batch.images))
+        return batch._replace(images=self.preprocess.to(batch.images.device)(batch.images))
 
 
 def evaluate(

@@ -24,9 +24,12 @@ class NanGuard(Callback):
     def __init__(self, every_n_steps: int = 50) -> None:
         self.every_n_steps = every_n_steps
         self._first = self._rate = torch.empty(0)
+        self._asked: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with no bad step; a run that is resumed in mid-epoch sees no start of that epoch."""
+        # The rate of a step in a warm-up, or at the end of a schedule, is far from the one that was asked for.
+        self._asked = cast(Any, pl_module).optimizer_config.get("lr")
         self._first = torch.full((), -1, dtype=torch.long, device=pl_module.device)
         self._rate = torch.zeros((), device=pl_module.device)
 
@@ -52,5 +55,5 @@ class NanGuard(Callback):
                 f"the loss became NaN or infinite in epoch {trainer.current_epoch + 1}, batch {first + 1}, "
                 f"at learning rate {rate:g}",
                 where="optimizer.lr",
-                remedy=f"try optimizer.lr={rate / 10:g}, or trainer.gradient_clip_val=1",
+                remedy=f"try optimizer.lr={(self._asked or rate) / 10:g}, or trainer.gradient_clip_val=1",
             )

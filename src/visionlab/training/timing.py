@@ -13,6 +13,7 @@ from visionlab.data.batch import Batch
 from visionlab.training.classifier import ImageClassifier
 
 Step = Callable[[], None]
+MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Variant:
     """A setting under test.
 
     Attributes:
-        precision: 32-true or bf16-mixed, as the Trainer calls them.
+        precision: 32-true, bf16-mixed or 16-mixed, as the Trainer calls them.
         channels_last: Memory format of images and kernels.
         compiled: Whether the network goes through torch.compile.
     """
@@ -65,7 +66,7 @@ def step_of(
         batch = next(batches)
         images = preprocess(batch.images.to(device)).contiguous(memory_format=layout)
         labels = batch.labels.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bf16-mixed"):
+        with torch.autocast(device.type, MIXED.get(variant.precision), enabled=variant.precision in MIXED):
             loss = classifier.loss(network(images), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,6 +1,7 @@
 """What `visionlab.tune` measures: speed of the settings, the learning-rate range, throughput by batch size."""
 
 import gc
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from visionlab.training import build, devices, optimizers
 from visionlab.training.classifier import ImageClassifier
 from visionlab.training.timing import Variant, endless, in_turns, step_of
 
+log = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
 WORTH_IT = 1.03  # a smaller gain is noise
 KEPT = 0.98  # of Lightning's running mean of the loss, when a loss is added
@@ -24,6 +26,7 @@ def speed(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
     Returns:
         Rows (setting, images_per_second, times_the_default) and the overrides of the fastest.
     """
+    config.model.compile = False  # else it would be in each variant
     data, device = build.data_module(config), _device(config)
     default = Variant(channels_last=bool(config.model.channels_last))
     grid = [Variant(p, c) for p in ("32-true", "bf16-mixed") for c in (False, True)]
@@ -59,6 +62,10 @@ def learning_rate(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
     from lightning.pytorch.tuner.tuning import Tuner
     from matplotlib import pyplot
 
+    if config.optimizer.get("layer_decay", 1.0) != 1:
+        log.warning(
+            "the test gives all layers one learning rate; optimizer.layer_decay would lower that of the early ones"
+        )
     data = build.data_module(config)
     classifier = build.classifier(config, data)
     place.mkdir(parents=True, exist_ok=True)
