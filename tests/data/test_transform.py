@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
 from visionlab.data.transform import Transform, decode
@@ -30,14 +30,46 @@ def test_formats_keep_the_picture(kind, rgb):
     assert np.abs(read - np.asarray(rgb)).mean() < {"JPEG": 3, "GIF": 12}.get(kind, 1e-9)
 
 
-def test_exif_rotation_is_undone(rgb):
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "TIFF", "WEBP"])
+def test_each_orientation_is_undone(kind, orientation, rgb):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rows are columns
-    for kind in ("JPEG", "PNG", "TIFF", "WEBP"):
-        read = decode(encoded(rgb, kind, exif=exif))
-        assert read.size == (40, 60), kind
-        upright = np.asarray(rgb.transpose(Image.Transpose.ROTATE_270)).astype(int)
-        assert np.abs(np.asarray(read) - upright).mean() < 6, kind
+    exif[0x0112] = orientation
+    more = {"save_all": True, "append_images": [rgb]} if kind == "MPO" else {}
+    data = encoded(rgb, kind, exif=exif, **more)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(expected))
+    assert expected.size == ((40, 60) if orientation > 4 else (60, 40))
+    _, size = Transform(size=(8, 8)).load(data)
+    assert size == expected.size[::-1]
+
+
+def exif_with(tag: int, kind: int, count: int, content: bytes) -> bytes:
+    """EXIF of an orientation of 6, the camera turned so that rows are columns, and another tag."""
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI", tag, kind, count) + content
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_odd_tag_beside_the_orientation_does_no_harm(kind, rgb):
+    exif = exif_with(0x011A, 2, 4, b"72\0\0")  # a resolution in letters
+    data = encoded(rgb, kind, exif=exif)
+    upright = np.asarray(rgb.transpose(Image.Transpose.ROTATE_270)).astype(int)
+    assert np.abs(np.asarray(decode(data)) - upright).mean() < 6
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_image_whose_exif_is_broken_is_read_as_it_lies(kind, rgb):
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    broken = b"Exif\0\0" + b"neither II nor MM"
+    assert np.abs(np.asarray(decode(encoded(rgb, kind, exif=broken, **options))).astype(int) - rgb).mean() < 3
+
+
+@pytest.mark.parametrize("exif", [b"neither II nor MM", exif_with(0x011A, 2, 4, b"72\0\0")], ids=["broken", "odd"])
+def test_a_cut_image_is_an_error_whatever_its_exif(exif, rgb):
+    data = encoded(rgb, "PNG", exif=exif)
+    with pytest.raises(OSError, match="truncated"):
+        decode(data[: data.index(b"IDAT", data.index(b"eXIf")) + 40])
 
 
 @pytest.mark.parametrize(

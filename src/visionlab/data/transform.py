@@ -5,20 +5,31 @@ Imports neither torch nor Lightning, so that the processes that decode start qui
 
 import io
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from visionlab.data.values import choice, share
 
 Resize = Literal["stretch", "crop", "pad", "none"]
 BILINEAR = Image.Resampling.BILINEAR
 ORIENTATION = 0x0112  # the EXIF tag
-QUARTER_TURNS = (5, 6, 7, 8)  # of its values
+# By its value, what turns an image upright. Software writes text, bytes and numbers above 8 as well; none of them does.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+QUARTER_TURNS = (5, 6, 7, 8)
 # A JPEG may be decoded to an eighth, a quarter or half of its size. As long as three times the wanted size is left, the
 # result differs by 0.2 of 255 on average, and a photograph of 12 megapixels takes less than half of the time.
 OVERSIZE = 3
@@ -118,13 +129,23 @@ def _decode(data: bytes, enough: int | None) -> tuple[Image.Image, tuple[int, in
     image.load()
     # Only these formats have other places for the orientation than `info`, and looking there costs time.
     if "exif" in image.info or image.format in ("TIFF", "PNG", "MPO"):
-        # Software writes text, bytes and numbers above 8 into this tag too; none of these turns the image.
-        if image.getexif().get(ORIENTATION) in QUARTER_TURNS:
+        orientation = _orientation(image)
+        if orientation in QUARTER_TURNS:
             width, height = height, width
-        image = ImageOps.exif_transpose(image)
+        # Pillow's exif_transpose also writes the other tags anew, and fails where one of them is odd.
+        if orientation in UPRIGHT:
+            image = image.transpose(UPRIGHT[orientation])
     if image.mode != "RGB" or "transparency" in image.info:
         image = to_rgb(image)
     return image, (height, width)
+
+
+def _orientation(image: Image.Image) -> Any:
+    """Return the value of the orientation tag of a loaded image, None where it has none or its EXIF cannot be read."""
+    # Pillow raises many kinds of errors for broken EXIF. The pixels are there by now, so none of them is about these.
+    with suppress(Exception):
+        return image.getexif().get(ORIENTATION)
+    return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
