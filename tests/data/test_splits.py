@@ -100,6 +100,37 @@ def test_folds_are_a_partition_and_stratified(folds):
         assert (np.abs(np.array(per_class(index, part.val)) - np.array([23, 41, 10]) / folds) < 1).all()
 
 
+def test_folds_are_fixed_for_ever():
+    index = index_of([23, 41, 10])
+    groups = np.arange(74)
+    groups[20:26] = 20  # some of them of two classes
+    hashes = [split(index, groups, folds=3, fold=fold, seed=1).hash(index) for fold in range(3)]
+    assert hashes == ["621b2107cf87bcf0", "12bdd170dfee6efa", "65051d3753c70659"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "groups"),
+    [
+        ([6, 5, 1], range(12)),
+        ([6, 3], [0, 1, 2, 3, 4, 5, 6, 6, 6]),
+        ([7, 2], [0, 1, 2, 3, 4, 5, 6, 0, 0]),
+        ([7, 2], [0, 1, 2, 3, 4, 5, 6, 0, 2]),
+    ],
+    ids=["one image", "copies of one", "copies in another class too", "two such copies"],
+)
+def test_a_class_that_would_be_missing_in_one_fold_is_trained_on_in_all(counts, groups):
+    index, groups = index_of(counts), np.array(groups)
+    for seed, folds in itertools.product(range(5), (2, 3)):
+        shown = []
+        for fold in range(folds):
+            parts = split(index, groups, folds=folds, fold=fold, seed=seed)
+            assert min(per_class(index, parts.train)) > 0
+            assert not set(groups[parts.train]) & set(groups[parts.val])
+            assert sorted([*parts.train, *parts.val]) == list(range(len(groups)))
+            shown += parts.val.tolist()
+        assert len(shown) == len(set(shown)) >= len(groups) - 3
+
+
 def test_folds_leave_the_test_split_alone():
     index = index_of([10, 10], splits=[Split.TRAIN] * 7 + [Split.TEST] * 3 + [Split.TRAIN] * 7 + [Split.TEST] * 3)
     for fold in range(3):

@@ -185,7 +185,10 @@ def quotas(counts: IntArray, fraction: float) -> IntArray:
 
 
 def fold_numbers(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntArray, folds: int) -> IntArray:
-    """Return int64 [M], the fold of each row: stratified, groups whole, sizes as equal as that allows."""
+    """Return int64 [M], the fold of each row: stratified, groups whole, sizes as equal as that allows.
+
+    -1 is a group that is trained on in every fold, because a class would be left without images in one.
+    """
     per_class = np.zeros((labels.max() + 1, folds), dtype=np.int64)
     total = np.zeros(folds, dtype=np.int64)
     number = np.zeros(len(labels), dtype=np.int64)
@@ -196,6 +199,9 @@ def fold_numbers(pool: IntArray, labels: IntArray, groups: IntArray, keys: IntAr
         number[members] = fold
         per_class[:, fold] += np.bincount(here, minlength=len(per_class))
         total[fold] += len(members)
+    for label in np.flatnonzero((per_class > 0).sum(axis=1) == 1):
+        own = pool[labels[pool] == label]
+        number[groups == groups[own[keys[own].argmin()]]] = -1
     return number[pool]
 
 
