@@ -1,5 +1,10 @@
 """Up-front variants of training images."""
 
+import copy
+import importlib
+import sys
+
+import kornia.augmentation as K
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -87,6 +92,115 @@ def test_what_is_made_is_named_by_all_that_it_depends_on():
     ]
     assert len({named(*setting) for setting in settings}) == len(settings)
     assert all(named(*setting) == named(*setting) for setting in settings)
+
+
+def test_names_of_what_our_own_steps_make_are_fixed_for_ever():
+    warp = "Warp(degrees=(-15.0, 15.0), translate=0.0, scale=(0.8, 1.0), perspective=0.0, perspective_p=0.5)"
+    assert Eightfold().key == f"1 Eightfold(Augmentation({{'warp': {warp}}}))"
+    flip = Augmentation(steps={"flip": Flip()}, erasing=0.5)
+    assert Copies(copies=2, augment=flip).key == (
+        "1 Copies(2, Augmentation({'flip': Flip(horizontal=0.5, vertical=0.0), 'erasing': Erasing(p=0.5)}))"
+    )
+
+
+def named(**steps) -> str:
+    return Copies(copies=1, augment=Augmentation(steps=steps)).key
+
+
+STEP = """
+from dataclasses import dataclass
+from visionlab.data.step import Step
+
+class Plain(Step):
+    draws = 0
+    def __call__(self, images, u):
+        return images * 1.5
+
+@dataclass
+class Told(Plain):
+    value: float = 1.0
+
+class Holding(Plain):
+    def __init__(self, held):
+        self.held = held
+"""
+
+
+@pytest.fixture
+def write_steps(tmp_path, monkeypatch):
+    """Return a function that writes a module of somebody's own steps and imports it anew."""
+    monkeypatch.syspath_prepend(tmp_path)
+    names = set()
+
+    def write(name, source=STEP):
+        (tmp_path / f"{name}.py").write_text(source)
+        names.add(name)
+        sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("kind", ["Plain", "Told"])
+def test_an_edited_step_makes_variants_of_another_name(kind, write_steps):
+    before = named(own=getattr(write_steps("my_steps"), kind)())
+    assert named(own=getattr(write_steps("my_steps"), kind)()) == before
+    assert named(own=getattr(write_steps("my_steps", STEP.replace("1.5", "0.5")), kind)()) != before
+    assert named(own=getattr(write_steps("other_steps"), kind)()) != before
+
+
+def test_a_step_within_a_step_is_named_by_its_source_too(write_steps):
+    outer = write_steps("my_steps")
+    before, after = (
+        named(own=outer.Holding([write_steps("inner_steps", source).Plain()]))
+        for source in (STEP, STEP.replace("1.5", "0.5"))
+    )
+    assert before != after
+
+
+def test_numbers_that_a_step_holds_are_part_of_the_name(write_steps):
+    steps = write_steps("my_steps")
+    large = torch.zeros(2000)
+    other = large.clone()
+    other[1000] = 1
+    network = torch.nn.Linear(2, 2)
+    changed = copy.deepcopy(network)
+    changed.weight.data += 1
+    for one, two in ((large, other), ({"a": [large]}, {"a": [other]}), (large.numpy(), other.numpy()),
+                     (torch.tensor(0.123456), torch.tensor(0.123457)), (network, changed)):  # fmt: skip
+        assert named(own=steps.Holding(one)) == named(own=steps.Holding(copy.deepcopy(one)))
+        assert named(own=steps.Holding(one)) != named(own=steps.Holding(two))
+
+
+def test_a_step_without_a_file_is_never_taken_for_another():
+    made = [type("Typed", (Brighter,), {"__module__": "__main__no_file"}) for _ in range(2)]
+    assert named(own=made[0]()) != named(own=made[1]())
+    assert named(own=made[0]()) == named(own=made[0]())
+
+
+def test_another_kornia_makes_variants_of_another_name(monkeypatch, images):
+    module = K.RandomGaussianNoise(std=0.1, p=0.5)
+    before = named(noise=module)
+    Augmentation(steps={"noise": module})(images, torch.arange(10), seed=0, epoch=0, places=torch.arange(10))
+    assert named(noise=module) == before
+    monkeypatch.setattr("visionlab.data.augment.version", lambda name: "0.9.99")
+    assert named(noise=module) != before
+
+
+def test_an_edited_expansion_makes_variants_of_another_name(write_steps):
+    source = """
+from visionlab.data.expand import Eightfold
+
+class Mine(Eightfold):
+    def variant(self, number, images, places, seed):
+        return images + 1
+"""
+    before = write_steps("my_expansion", source).Mine().key
+    assert write_steps("my_expansion", source).Mine().key == before
+    assert write_steps("my_expansion", source.replace("+ 1", "+ 2")).Mine().key != before
 
 
 def test_copies_that_make_no_sense_are_refused():

@@ -7,6 +7,7 @@ that shows an image twice shows two versions of it.
 
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from visionlab.data.draws import key, keys, uniforms
 from visionlab.data.mix import Erasing, Mix
+from visionlab.data.own import traces
 from visionlab.data.step import Step
 from visionlab.errors import ConfigError
 
@@ -69,7 +71,7 @@ class Augmentation:
         return bool(self.steps or self.mix)
 
     def __repr__(self) -> str:
-        return f"Augmentation({self.steps!r})"
+        return f"Augmentation({self.steps!r}){traces(self, *self.steps.values())}"
 
     def __call__(
         self, images: Tensor, labels: Tensor, *, seed: int, epoch: int, places: Tensor, classes: int | None = None
@@ -144,7 +146,7 @@ class Library:
         self._block = lru_cache(maxsize=2)(self._draw)
 
     def __repr__(self) -> str:
-        return repr(self.module)
+        return f"{self.module!r}{traces(self.module)} of kornia {version('kornia')}"
 
     def __call__(self, images: Tensor, places: Tensor, seed: int) -> Tensor:
         """Change images float [B, 3, H, W]. With places on an accelerator, the host waits for them."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from visionlab.data.augment import Augmentation
 from visionlab.data.geometric import Warp
+from visionlab.data.own import traces
 from visionlab.errors import ConfigError
 
 _VERSION = 1  # raise it when the same images would get other variants
@@ -29,7 +30,7 @@ class Expansion(ABC):
     @property
     def key(self) -> str:
         """Name what is made: equal for equal results."""
-        return f"{_VERSION} {self!r}"
+        return f"{_VERSION} {self!r}{traces(self)}"
 
     def expand(self, images: Tensor, *, places: Tensor, seed: int) -> Tensor:
         """Make the variants.

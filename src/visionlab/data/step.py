@@ -23,7 +23,7 @@ class Step(ABC):
     keeps_bytes = False
 
     def __repr__(self) -> str:
-        """Return all that the step's results depend on; stored variants of images are named by it."""
+        """Return all that the step's results depend on, its code aside; stored variants are named by it."""
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     @abstractmethod
