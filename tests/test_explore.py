@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from visionlab import explore
 from visionlab.config import compose
@@ -148,13 +151,19 @@ def test_unusual_without_a_usual_size():
     assert deviations(np.array([1.0, 1, 1, 1, 9]))[-1] > 3
 
 
+def looks(thumbs):
+    found = duplicates.Looks.room(len(thumbs))
+    found.put(np.arange(len(thumbs)), thumbs)
+    return found
+
+
 def test_alike_finds_all_pairs_and_groups_join_them():
     random = torch.Generator().manual_seed(0)
     coarse = torch.rand(4500, 3, 8, 8, generator=random) * 255  # more than two blocks of hashes
     thumbs = torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
     for copy, original in ((4400, 3), (2100, 2099), (4401, 3)):
         thumbs[copy] = (thumbs[original] * 0.95 + 4 + torch.randn(3, 32, 32, generator=random)).clamp(0, 255)
-    found = duplicates.alike(thumbs)
+    found = duplicates.alike(looks(thumbs))
     assert sorted(map(tuple, found.rows.tolist())) == [(3, 4400), (3, 4401), (2099, 2100), (4400, 4401)]
     assert (found.correlation > 0.99).all()
     assert duplicates.groups(found.rows) == [[3, 4400, 4401], [2099, 2100]]
@@ -176,7 +185,29 @@ def test_a_colour_or_what_all_images_share_makes_none_alike(colour, shared):
     two = torch.tensor(colour).view(3, 1, 1) + 2 * patterns(1, 1)
     everywhere, others = shared * patterns(1, 1), 100 + 60 * patterns(30, 3)
     for tint, pairs in ((tints, []), (tints[:1].expand(2, -1, -1, -1), [[0, 1]])):
-        assert duplicates.alike(everywhere + torch.cat([two + tint, others])).rows.tolist() == pairs
+        assert duplicates.alike(looks(everywhere + torch.cat([two + tint, others]))).rows.tolist() == pairs
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that is made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.numbers = max([self.numbers, *(each.numel() for each in tree_leaves(made) if isinstance(each, Tensor))])
+        return made
+
+
+def test_memory_of_the_search_is_bounded(monkeypatch):
+    monkeypatch.setattr(duplicates, "_PRODUCTS", 1_000_000)
+    thumbs = torch.rand(4500, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255
+    thumbs[100] = thumbs[4000]
+    seen = looks(thumbs)
+    assert sum(part.nbytes for part in vars(seen).values()) < 3500 * len(thumbs)
+    with Largest() as largest:
+        assert duplicates.alike(seen).rows.tolist() == [[100, 4000]]
+    assert largest.numbers <= 1_000_000
 
 
 def test_of_equal_files_one_is_compared_with_others(tmp_path):

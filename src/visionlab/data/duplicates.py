@@ -26,6 +26,7 @@ LEAST_CORRELATION = 0.95
 LIMIT = 300_000  # images; all pairs of more would take minutes
 MOST_PAIRS = 200_000  # that are looked at; of the frames of videos each pair may be alike
 _BLOCK = 2048
+_PRODUCTS = 1 << 26  # hashes of a block times hashes of all: 256 MiB
 _ROWS = 64  # of a block, whose pairs are listed at once
 
 
@@ -44,6 +45,33 @@ class Pairs:
     complete: bool = True
 
 
+@dataclass(frozen=True)
+class Looks:
+    """What images are compared by: 3.3 kB of each.
+
+    Attributes:
+        frequencies: float [N, 64], the lowest of the grey image.
+        colours: float [N, 3, 16, 16], thumbnails.
+    """
+
+    frequencies: Tensor
+    colours: Tensor
+
+    @classmethod
+    def room(cls, count: int) -> "Looks":
+        """Return room for so many images."""
+        return cls(torch.zeros(count, BITS), torch.zeros(count, 3, SIDE // 2, SIDE // 2))
+
+    def __getitem__(self, rows: IntArray) -> "Looks":
+        """Return the looks of some rows."""
+        return Looks(self.frequencies[rows], self.colours[rows])
+
+    def put(self, rows: IntArray, images: Tensor) -> None:
+        """Look at images float [B, 3, H, W], and keep it as these rows."""
+        thumbs = thumbnails(images)
+        self.frequencies[rows], self.colours[rows] = frequencies(thumbs), F.avg_pool2d(thumbs, 2)
+
+
 def thumbnails(images: Tensor) -> Tensor:
     """Shrink images to means of areas.
 
@@ -59,32 +87,43 @@ def thumbnails(images: Tensor) -> Tensor:
     return F.avg_pool2d(images, (height // SIDE, width // SIDE))  # the same, several times as fast
 
 
-def alike(thumbs: Tensor) -> Pairs:
-    """Find the pairs that are alike among thumbnails float [N, 3, 32, 32], at most `MOST_PAIRS` of them."""
-    signs = hashes(thumbs)
-    found = _close(signs)
-    colours = F.avg_pool2d(thumbs, 2)
-    views = (colours - colours.mean(0), colours - colours.mean((2, 3), keepdim=True))
-    correlation = torch.stack([_correlation(F.normalize(view.flatten(1)), found) for view in views]).amin(0)
+def frequencies(thumbs: Tensor) -> Tensor:
+    """Return the lowest frequencies but the mean, float [N, 64], of thumbnails float [N, 3, 32, 32] in grey."""
+    numbers, places = torch.arange(9.0)[:, None], torch.arange(SIDE) + 0.5
+    cosines = (numbers * places * (math.pi / SIDE)).cos()
+    found = cosines @ luma(thumbs)[:, 0] @ cosines.T  # [N, 9, 9]
+    rank = (torch.arange(9)[:, None] + torch.arange(9)).flatten()
+    return found.flatten(1)[:, rank.argsort(stable=True)[1 : BITS + 1]]
+
+
+def alike(looks: Looks) -> Pairs:
+    """Find the pairs of images that are alike, at most `MOST_PAIRS` of them."""
+    found = _close(hashes(looks.frequencies))
+    colours = looks.colours
+    mean = colours.mean(0)
+    parts = []
+    for part in found.split(_BLOCK):  # else all thumbnails would be copied for each of the two views
+        one, two = colours[part[:, 0]], colours[part[:, 1]]
+        parts.append(torch.minimum(_correlation(one - mean, two - mean), _correlation(_centred(one), _centred(two))))
+    correlation = torch.cat(parts)
     order = correlation.argsort(descending=True)
     order = order[correlation[order] >= LEAST_CORRELATION]
     return Pairs(found[order].numpy(), correlation[order].numpy(), complete=len(found) < MOST_PAIRS)
 
 
-def _correlation(vectors: Tensor, pairs: Tensor) -> Tensor:
-    """Products of vectors float [N, D] of length 1, of each of the pairs int64 [P, 2]."""
-    return torch.cat([(vectors[part[:, 0]] * vectors[part[:, 1]]).sum(1) for part in pairs.split(_BLOCK)])
+def _centred(colours: Tensor) -> Tensor:
+    """Take its mean colour from each thumbnail float [B, 3, 16, 16]."""
+    return colours - colours.mean((2, 3), keepdim=True)
 
 
-def hashes(thumbs: Tensor) -> Tensor:
-    """Return the hashes of thumbnails float [N, 3, 32, 32] as float [N, 64] of -1 and 1."""
-    frequencies, places = torch.arange(9.0)[:, None], torch.arange(SIDE) + 0.5
-    cosines = (frequencies * places * (math.pi / SIDE)).cos()
-    found = torch.cat([cosines @ luma(part)[:, 0] @ cosines.T for part in thumbs.split(_BLOCK)])  # [N, 9, 9]
-    rank = (torch.arange(9)[:, None] + torch.arange(9)).flatten()
-    lowest = rank.argsort(stable=True)[1 : BITS + 1]  # without the mean
-    chosen = found.flatten(1)[:, lowest]
-    return (chosen > chosen.median(0).values).float() * 2 - 1
+def _correlation(one: Tensor, two: Tensor) -> Tensor:
+    """Return the cosines, float [P], of the angles between rows of float [P, ...]."""
+    return (F.normalize(one.flatten(1)) * F.normalize(two.flatten(1))).sum(1)
+
+
+def hashes(found: Tensor) -> Tensor:
+    """Return the hashes of frequencies float [N, 64]: float [N, 64] of -1 and 1."""
+    return (found > found.median(0).values).float() * 2 - 1
 
 
 def _close(signs: Tensor) -> Tensor:
@@ -92,8 +131,9 @@ def _close(signs: Tensor) -> Tensor:
     least = BITS - 2 * MOST_BITS  # a product of signs loses 2 for each bit that differs
     found = [torch.zeros(0, 2, dtype=torch.int64)]
     count = 0
-    for start in range(0, len(signs), _BLOCK):
-        block = signs[start : start + _BLOCK]
+    size = min(_BLOCK, _PRODUCTS // max(1, len(signs)))
+    for start in range(0, len(signs), size):
+        block = signs[start : start + size]
         products = block @ signs[start:].T
         products[:, : len(block)].triu_(1)  # each pair once
         rows = (products.amax(1) >= least).nonzero().squeeze(1)  # few, so the rest is not looked at in detail

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from visionlab.data import duplicates
 from visionlab.data.checks import identical
-from visionlab.data.duplicates import Pairs
+from visionlab.data.duplicates import Looks, Pairs
 from visionlab.data.index import IntArray, printable
 from visionlab.data.module import ImageDataModule
 
@@ -128,13 +128,13 @@ class Survey:
 
         Of files that are equal byte for byte one is compared with others, if possible one that stands in a split.
         """
-        _, thumbs = self._seen
-        if thumbs is None:
+        _, looks = self._seen
+        if looks is None:
             return None
         group = identical(self.store.digests, self.readable)[self.readable]
         order = np.lexsort((self.split_of[self.readable] == "", group))
         chosen = np.sort(order[np.unique(group[order], return_index=True)[1]])
-        found = duplicates.alike(thumbs[torch.from_numpy(chosen)])
+        found = duplicates.alike(looks[chosen])
         if not found.complete:
             log.warning(
                 "%d pairs or more look alike, as frames of a video do; those of the first images alone are compared",
@@ -150,12 +150,11 @@ class Survey:
         return {name: _colours(moments[rows]) for name, rows in chosen.items() if len(rows)}
 
     @cached_property
-    def _seen(self) -> tuple[Tensor, Tensor | None]:
-        """In one pass over the pixels: float64 [N, 2, 3] means of values and squares; thumbnails [R, 3, 32, 32]."""
+    def _seen(self) -> tuple[Tensor, Looks | None]:
+        """In one pass over the pixels: float64 [N, 2, 3] means of values and squares; looks of R images."""
         pixels = self.store.pixels
         moments = torch.zeros(len(pixels), 2, 3, dtype=torch.float64)
-        keep = len(self.readable) <= duplicates.LIMIT
-        thumbs = torch.zeros(len(self.readable) if keep else 0, 3, duplicates.SIDE, duplicates.SIDE)
+        looks = Looks.room(len(self.readable)) if len(self.readable) <= duplicates.LIMIT else None
         place = np.full(len(pixels), -1)
         place[self.readable] = np.arange(len(self.readable))
         # Images of one shape together: they fill the same part of the frame.
@@ -167,12 +166,12 @@ class Survey:
             for start in range(0, len(run), size):
                 rows = run[start : start + size]
                 images = self.store.gather(torch.from_numpy(rows)).float()
-                if keep:
+                if looks is not None:
                     inside = self._content(*map(int, self.store.sizes[rows[0]])) if self._framed else ...
-                    thumbs[place[rows]] = duplicates.thumbnails(images[inside])
+                    looks.put(place[rows], images[inside])
                 moments[rows, 0] = images.mean(3).mean(2).double()
                 moments[rows, 1] = images.square_().mean(3).mean(2).double()
-        return moments, thumbs if keep else None
+        return moments, looks
 
     @property
     def _framed(self) -> bool:
