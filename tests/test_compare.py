@@ -167,6 +167,29 @@ def test_repeated_experiments_have_mean_and_deviation(three, tmp_path):
     assert [repeated[1], alone[1]] == ["2", "1"]
 
 
+def with_metrics(directory, **metrics):
+    """A run with these metrics alone."""
+    written = result(directory) | {"metrics": {name.replace("_", "/"): value for name, value in metrics.items()}}
+    (directory / "result.json").write_text(json.dumps(written))
+
+
+def test_an_untested_experiment_is_not_set_against_the_test_of_another(three, tmp_path):
+    with_metrics(three[0], test_acc=0.90, val_acc=0.93)
+    with_metrics(three[1], test_acc=0.90, val_acc=0.93)
+    with_metrics(three[2], val_acc=0.92)
+    rows = read(compare(*reversed(three), out=tmp_path / "out").page).tables["repetitions"][1:]
+    assert [row[0] for row in rows] == ["net_a", "net_b"]
+
+
+def test_a_mean_of_some_of_the_runs_says_of_how_many(three, tmp_path):
+    with_metrics(three[1], val_acc=0.93)
+    head, repeated, alone = read(compare(*three, out=tmp_path / "out").page).tables["repetitions"]
+    at = head.index("test/acc mean")
+    assert head[at + 1] == "of runs" and [repeated[at + 1], alone[at + 1]] == ["1", "1"]
+    assert repeated[1] == "2" and head.count("of runs") == 1, "all have a val/acc"
+    assert repeated[at] == f"{100 * result(three[0])['metrics']['test/acc']:.2f} %"
+
+
 def test_every_chart_is_a_file_of_its_own_with_its_legend(three, tmp_path):
     sweep = make_sweep(tmp_path / "trials")
     compare(sweep, *three, out=tmp_path / "out")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from visionlab.reports.comparing import completed, ranked
+from visionlab.reports.comparing import completed, main_metric, ranked
 from visionlab.reports.gather import Entry
 from visionlab.reports.numbers import MISSING, count, percent
 from visionlab.reports.page import Column, Html, callout, note, table
@@ -131,7 +131,10 @@ def _p_words(value: float) -> str:
 
 
 def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Mean and deviation of experiments that were repeated with other seeds or folds, one row an experiment."""
+    """Mean and deviation of experiments that were repeated with other seeds or folds, one row an experiment.
+
+    They stand in the order of the accuracy by which the page ranks runs: one that all of them have.
+    """
     groups: dict[int, list[Entry]] = {}
     for entry in completed(entries):
         groups.setdefault(entry.group, []).append(entry)
@@ -143,9 +146,14 @@ def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         for name in ("test/acc", "val/acc"):
             values = [e.metric(name) for e in members if math.isfinite(e.metric(name))]
             row |= {name: fmean(values) if values else None, f"{name} sd": stdev(values) if len(values) > 1 else None}
-            row |= {f"{name} min": min(values, default=None), f"{name} max": max(values, default=None)}
+            row |= {
+                f"{name} runs": len(values),
+                f"{name} min": min(values, default=None),
+                f"{name} max": max(values, default=None),
+            }
         made.append(row)
-    return sorted(made, key=lambda row: -(row["test/acc"] or row["val/acc"] or 0))
+    metric = main_metric(entries)
+    return sorted(made, key=lambda row: -1 if row[metric] is None else row[metric], reverse=True)
 
 
 def repetition_table(found: Sequence[dict[str, Any]]) -> list[Html]:
@@ -153,20 +161,16 @@ def repetition_table(found: Sequence[dict[str, Any]]) -> list[Html]:
     if not found:
         return []
     kinds = [kind for kind in ("test/acc", "val/acc") if any(row[kind] is not None for row in found)]
-    heads: list[Column | str] = ["experiment", "runs"]
+    columns: dict[str, Column | str] = {"experiment": "experiment", "runs": "runs"}
     for kind in kinds:
-        heads += [Column(f"{kind} mean", form=percent), Column("± deviation", form=_deviation, numeric=True)]
-        heads += [Column("least", form=percent), Column("most", form=percent)]
-    body = [
-        [
-            row["experiment"],
-            row["runs"],
-            *(row[f"{kind}{part}"] for kind in kinds for part in ("", " sd", " min", " max")),
-        ]
-        for row in found
-    ]
+        columns[kind] = Column(f"{kind} mean", form=percent)
+        if any(row[f"{kind} runs"] != row["runs"] for row in found):
+            columns[f"{kind} runs"] = Column("of runs", hint=f"How many of the runs have a {kind}")
+        columns[f"{kind} sd"] = Column("± deviation", form=_deviation, numeric=True)
+        columns |= {f"{kind} min": Column("least", form=percent), f"{kind} max": Column("most", form=percent)}
+    body = [[row[key] for key in columns] for row in found]
     words = "Over seeds and folds; ± is the standard deviation of single runs (n - 1), in percentage points."
-    return [note(words), table(heads, body, ident="repetitions")]
+    return [note(words), table([*columns.values()], body, ident="repetitions")]
 
 
 def _deviation(value: float | None) -> str:
