@@ -165,16 +165,10 @@ class ImageClassifier(LightningModule):
         logits = self(batch.images)
         loss: Tensor = self.loss(logits, batch.labels)
         self.train_tally.update(loss, logits.detach(), batch.labels)
-        return loss * self._weight(batch_idx)
-
-    def _weight(self, batch_idx: int) -> float:
-        """Return what makes a step the mean over its batches.
-
-        Lightning divides by `accumulate_grad_batches` also in the last step of an epoch, which may have fewer.
-        """
+        # Lightning divides by `together` also in the last step of an epoch, which may have fewer batches.
         together, batches = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
         left = batches % together
-        return together / left if left and batch_idx >= batches - left else 1.0
+        return loss * (together / left) if left and batch_idx >= batches - left else loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """End with a validation also where `max_steps` ends the training within an epoch; Lightning leaves it out."""
