@@ -19,11 +19,18 @@ CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=[f"{group}={choice}" for group, choice in CHOICES])
 def test_every_choice_composes_and_passes_the_checks(group, choice):
-    needs = {"folder": ["data.root=x"], "fsdp": ["trainer.accelerator=cpu"]}.get(choice, [])
+    needs = {"folder": ["data.root=x"]}.get(choice, [])
     config = resolved(compose([f"{group}={choice}", *needs]))
     check(config)
     if group in ("data", "model") and choice not in ("folder", "torchvision", "timm"):
         assert config[group]["name"] == choice
+
+
+def test_norms_that_scale_their_biases_are_not_replaced():
+    given = ["trainer=ddp", "+trainer.sync_batchnorm=true"]
+    check(resolved(compose([*given, "model=resnet20"])))
+    with pytest.raises(ConfigError, match="sync_batchnorm would replace the norms of airbench"):
+        check(resolved(compose([*given, "model=airbench"])))
 
 
 @pytest.mark.parametrize("choice", choices("experiment"))

@@ -102,7 +102,7 @@ def nothing_left(tmp_path):
         (["callbacks.rollback.monitor=loss"], "val/loss"),
         (["callbacks.ema.decay=0.9", "callbacks.swa.start=0.5"], "one of"),
         (["optimizer.fused=true", "trainer.gradient_clip_val=1", "trainer.precision=bf16-mixed"], "fused=false"),
-        (["optimizer=muon", "trainer=fsdp"], "trainer=ddp"),
+        (["trainer.strategy=fsdp"], "trainer=ddp"),
         (["trainer.precision=bf16-true"], "bf16-mixed"),
         (["data.fold=1"], "data.folds=5"),
         (["+trainer.overfit_batches=1"], "data.train_fraction"),

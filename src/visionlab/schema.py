@@ -318,11 +318,18 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             where="optimizer.fused",
             remedy="give optimizer.fused=false, or leave out trainer.gradient_clip_val",
         )
-    if str(optimizer.get("_target_")).endswith(".Muon") and str(trainer.get("strategy")).startswith("fsdp"):
+    if str(trainer.get("strategy")).startswith("fsdp"):
         yield ConfigError(
-            "Muon steps by whole kernels, of which FSDP leaves each device a flat piece",
-            where="optimizer",
-            remedy="choose another optimizer, or trainer=ddp",
+            "FSDP leaves each device flat pieces of the weights, which the best epoch's whole ones do not fit",
+            where="trainer.strategy",
+            remedy="give trainer=ddp",
+        )
+    network = (config.get("model") or {}).get("network") or {}
+    if trainer.get("sync_batchnorm") and str(network.get("_target_")).endswith(".Airbench"):
+        yield ConfigError(
+            "trainer.sync_batchnorm would replace the norms of airbench, which scale their biases, by plain ones",
+            where="trainer.sync_batchnorm",
+            remedy="leave it out",
         )
 
 

@@ -1,9 +1,13 @@
 import json
+import weakref
 from types import SimpleNamespace
 
 import pytest
+import torch
+from hydra.core.utils import JobStatus
 
 from visionlab.runs import Run
+from visionlab.sweeps import jobs
 from visionlab.sweeps.display import Display
 from visionlab.sweeps.ranking import Ranked
 
@@ -214,3 +218,27 @@ def test_a_trial_that_a_full_disk_interrupted_is_no_failure_and_goes_on(sweeping
     assert sweeping.statuses() == ["interrupted"]
     assert sweeping.command("optimizer.lr=1e-2") == 0
     assert sweeping.statuses() == ["completed"]
+
+
+def test_a_failed_job_keeps_no_memory(tmp_path, monkeypatch):
+    """Its traceback holds the frames in which its tensors lie, and those of Hydra a way back to it."""
+    held = []
+
+    def run_job(**_):
+        ret, activations = SimpleNamespace(status=JobStatus.FAILED, _return_value=None), torch.ones(1)
+        held.append(weakref.ref(activations))
+        try:
+            raise RuntimeError("out of memory")
+        except RuntimeError as error:
+            ret._return_value = error
+        return ret
+
+    monkeypatch.setattr(jobs, "run_job", run_job)
+    executor = jobs.Sequential(None, None)
+    executor.submit(jobs.Job(tmp_path, None))
+    try:
+        assert held[0]() is None
+        ((_, ended),) = executor.wait()
+        assert "out of memory" in ended.error
+    finally:
+        executor.close()

@@ -152,3 +152,13 @@ def test_frozen_layers_keep_weights_and_statistics(tmp_path):
     assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("classifier"))
     assert run.result["model"]["trainable_parameters"] < run.result["model"]["parameters"]
     assert Run(run.dir).result["model"]["weights"] == str(first.dir)
+
+
+@pytest.mark.parametrize("average", [callbacks.ema(decay=0.9), callbacks.swa(start=0.5)])
+def test_an_average_lies_where_its_network_is(average):
+    """Lightning makes it while the network is still on the CPU."""
+    module = LightningModule()
+    module.network = torch.nn.Linear(2, 2)
+    average.setup(Trainer(logger=False, enable_checkpointing=False), module, "fit")
+    average.on_fit_start(None, module.to("meta"))
+    assert {parameter.device.type for parameter in average._average_model.parameters()} == {"meta"}

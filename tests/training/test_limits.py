@@ -1,7 +1,5 @@
 """Training that a limit cuts short: validated at its end, recorded as it was, on images of all classes."""
 
-import copy
-
 import pytest
 import torch
 from PIL import Image
@@ -101,25 +99,6 @@ def test_no_fused_optimizer_where_scaled_gradients_are_clipped(tmp_path, monkeyp
         train(tmp_path / str(number), *settings, "trainer.max_epochs=1")
     train(tmp_path / "both", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1", "trainer.max_epochs=1")
     assert asked == [True, True, False]
-
-
-def test_weight_decay_knows_the_matrices_where_the_optimizer_is_given_flat_pieces(tmp_path, monkeypatch):
-    """As FSDP leaves them."""
-    groups, really = [], optimizers.build
-
-    def flat(config, network, **given):
-        pieces = copy.deepcopy(network)
-        for parameter in pieces.parameters():
-            parameter.data = parameter.data.flatten()
-        groups.extend(really(config, pieces, **given).param_groups)
-        return really(config, network, **given)
-
-    monkeypatch.setattr(optimizers, "build", flat)
-    decay = ["optimizer=adamw", "optimizer.weight_decay=0.05", "optimizer.decay_biases_and_norms=false"]
-    run = train(tmp_path, *decay, "trainer.max_epochs=1")
-    counts = {group["weight_decay"]: sum(each.numel() for each in group["params"]) for group in groups}
-    assert set(counts) == {0.05, 0.0}
-    assert sum(counts.values()) == run.result["model"]["parameters"] and counts[0.05] > 10 * counts[0.0]
 
 
 def test_a_network_learns_from_smaller_images_than_it_is_tested_on(tmp_path, monkeypatch):

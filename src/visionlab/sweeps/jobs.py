@@ -74,11 +74,12 @@ def execute(job: Job, context: HydraContext, task: TaskFunction) -> Ended:
                 job_subdir_key="hydra.sweep.subdir",
                 hydra_context=context,
             )
+        # return_value would raise it
+        ended = Ended() if done.status is JobStatus.COMPLETED else ended_with(done._return_value)
+        del done  # its traceback holds all that the job held, which is about to be given back
+        return ended
     finally:
         _give_memory_back()
-    if done.status is JobStatus.COMPLETED:
-        return Ended()
-    return ended_with(done._return_value)  # return_value would raise it
 
 
 def ended_with(error: BaseException) -> Ended:

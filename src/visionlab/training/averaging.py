@@ -4,10 +4,31 @@ import math
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 
 
-class StochasticWeightAveraging(WeightAveraging):
+class _BesideTheNetwork(WeightAveraging):
+    """Keeps the average on the device of the network.
+
+    Lightning makes it before the network is moved there, and would fetch all weights to the CPU at each step.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move the average."""
+        super().on_fit_start(trainer, pl_module)
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)
+
+
+class ExponentialMovingAverage(_BesideTheNetwork, EMAWeightAveraging):
+    """The weights of all steps, each counting less by a factor with every later one.
+
+    Args:
+        decay: The factor.
+    """
+
+
+class StochasticWeightAveraging(_BesideTheNetwork):
     """The mean of the weights at the ends of the last epochs (https://arxiv.org/abs/1803.05407).
 
     From `start` on, each epoch is validated with the mean so far, so the best epoch and its checkpoint are about the

@@ -1,9 +1,9 @@
 """Callbacks that a config can switch on: each function returns None while its main key is null."""
 
 from lightning import Callback
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping
 
-from visionlab.training.averaging import StochasticWeightAveraging
+from visionlab.training.averaging import ExponentialMovingAverage, StochasticWeightAveraging
 from visionlab.training.rollback import Rollback
 from visionlab.training.unfreezing import GradualUnfreezing
 
@@ -24,7 +24,7 @@ def rollback(*, patience: int | None, lr_factor: float, monitor: str, mode: str)
 
 def ema(*, decay: float | None) -> Callback | None:
     """Validate and keep an exponential moving average of the weights, updated after each step."""
-    return None if decay is None else EMAWeightAveraging(decay=decay)
+    return None if decay is None else ExponentialMovingAverage(decay=decay)
 
 
 def swa(*, start: float | None) -> Callback | None:

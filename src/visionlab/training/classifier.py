@@ -71,7 +71,6 @@ class ImageClassifier(LightningModule):
             torch.manual_seed(init_seed)
             self.network = _built(network, num_classes=num_classes, image_size=image_size)
         self.loss = supply(loss, num_classes=num_classes, class_counts=class_counts)
-        self.matrices = optimizers.matrices_of(self.network)
         self.name, self.weights, self.seed = name, weights, seed
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.freeze_policy, self.frozen_norms = freeze, frozen_norms
@@ -101,9 +100,7 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer over the parameters that are trained, and its schedulers."""
-        optimizer = optimizers.build(
-            self.optimizer_config, self.network, fusible=self._fusible(), matrices=self.matrices
-        )
+        optimizer = optimizers.build(self.optimizer_config, self.network, fusible=self._fusible())
         per_epoch = -(-self._batches() // self.trainer.accumulate_grad_batches)
         steps = per_epoch * (self.trainer.max_epochs or 1)
         if self.trainer.max_steps >= 0:
@@ -138,7 +135,7 @@ class ImageClassifier(LightningModule):
         """Save the sums of all ranks: the one that writes the file has seen only its part of the epoch."""
         if self.trainer.world_size == 1:
             return
-        for name in self.train_tally.metric_state:  # on every rank, though FSDP gives the weights to the first alone
+        for name in self.train_tally.metric_state:
             whole = self.trainer.strategy.reduce(getattr(self.train_tally, name).clone(), reduce_op="sum")
             checkpoint["state_dict"][f"train_tally.{name}"] = whole
             if "current_model_state" in checkpoint:  # beside averaged weights, what training goes on from

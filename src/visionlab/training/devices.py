@@ -86,10 +86,10 @@ def slowly_computed(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is an accelerator's or the CPU's refusal of memory; only CUDA's has a type of its own."""
+    """Tell whether an error is an accelerator's or the CPU's refusal of memory; most have no type of their own."""
     import torch
 
-    texts = ("MPS backend out of memory", "DefaultCPUAllocator")
+    texts = ("MPS backend out of memory", "DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 

@@ -1,7 +1,7 @@
 """Optimizers of torch and timm, with parameter groups for layer-wise learning rates and selective weight decay."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,7 +17,6 @@ def build(
     network: nn.Module,
     *,
     fusible: bool = True,
-    matrices: Collection[str] | None = None,
 ) -> torch.optim.Optimizer:
     """Build the optimizer of a config for all parameters of a network, frozen ones included.
 
@@ -28,7 +27,6 @@ def build(
             where it is right and fast, if `fusible`). The network must be on its device already.
         network: The network.
         fusible: Whether nothing stands against a fused kernel.
-        matrices: As for `parameter_groups`.
 
     Raises:
         ConfigError: An argument does not exist or is out of range.
@@ -45,7 +43,6 @@ def build(
         weight_decay=weight_decay,
         layer_decay=ours["layer_decay"],
         decay_biases_and_norms=ours["decay_biases_and_norms"],
-        matrices=matrices,
     )
     extra = {}
     if ours["fused"] is not None:  # optimizers without a fused kernel have no such key in their config
@@ -70,11 +67,6 @@ def _fusible(parameter: Tensor) -> bool:
     return parameter.device.type == "cuda"
 
 
-def matrices_of(network: nn.Module) -> frozenset[str]:
-    """Name the weight matrices and kernels; to be asked before FSDP, which leaves each device flat pieces of all."""
-    return frozenset(name for name, parameter in network.named_parameters() if parameter.ndim > 1)
-
-
 def parameter_groups(
     network: nn.Module,
     *,
@@ -82,7 +74,6 @@ def parameter_groups(
     weight_decay: float,
     layer_decay: float = 1.0,
     decay_biases_and_norms: bool = True,
-    matrices: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Sort the parameters of a network into groups of equal learning rate and weight decay.
 
@@ -92,7 +83,6 @@ def parameter_groups(
         weight_decay: Weight decay of the parameters that have it.
         layer_decay: Learning rate of a layer over that of the next one (https://arxiv.org/abs/2106.08254, A.2).
         decay_biases_and_norms: Whether biases and norms, all parameters of one dimension, have weight decay too.
-        matrices: Names of the parameters of more than one dimension; None: as they are now.
 
     Returns:
         Dicts with `params`, `lr`, `weight_decay` and `name`, from the input to the logits.
@@ -106,12 +96,10 @@ def parameter_groups(
         )
     order = layers(network)
     depth = {name: index for index, layer in enumerate(order) for name in layer.parameters}
-    if matrices is None:
-        matrices = matrices_of(network)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         rate = lr * layer_decay ** (len(order) - 1 - depth[name])
-        decay = weight_decay if decay_biases_and_norms or name in matrices else 0.0
+        decay = weight_decay if decay_biases_and_norms or parameter.ndim > 1 else 0.0
         layer = "all" if layer_decay == 1 else order[depth[name]].name
         group = {"params": [], "lr": rate, "weight_decay": decay, "name": f"{layer}, weight decay {decay:g}"}
         groups.setdefault((rate, decay), group)["params"].append(parameter)

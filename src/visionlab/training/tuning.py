@@ -96,6 +96,8 @@ def batch_size(config: DictConfig, place: Path) -> tuple[Rows, list[str]]:
         Rows (batch_size, images_per_second, peak_memory_mb on CUDA) and the smallest size within 5 % of the fastest.
     """
     device = _device(config)
+    if device.type == "cuda":
+        torch.cuda.init()  # the counter of memory does not do it
     rows: Rows = []
     size = 16
     data = build.data_module(config)
