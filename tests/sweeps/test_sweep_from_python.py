@@ -73,3 +73,12 @@ def test_the_log_of_who_calls_stays_as_it_was(sweeping, tmp_path):
 def test_workers_serve_it_too(sweeping):
     found = visionlab.sweep(overrides(sweeping, "hydra/launcher=parallel", "hydra.launcher.jobs=2"))
     assert len(found.ranking) == 2 and found.unfinished == 0
+
+
+def test_a_notebook_shows_the_lines_of_the_sweep_and_not_the_tables_of_its_runs(sweeping, capsys, monkeypatch):
+    """In one rich shows what is printed itself, whatever standard output is at the moment."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *shown: pytest.fail("shown beside what is printed"))
+    found = visionlab.sweep(overrides(sweeping))
+    assert "1/2  lr=1e-07" in capsys.readouterr().out
+    assert "balanced accuracy" in (found.best.dirs[0] / "train.log").read_text()

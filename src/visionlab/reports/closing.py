@@ -1,5 +1,7 @@
 """What the terminal shows at the end of a run: the figures, the time, and where to look further."""
 
+import io
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +22,7 @@ NAMES = (
 
 def finished(run: Run, console: Console | None = None) -> None:
     """Print the closing table of a run that has just completed."""
-    console = console or Console(highlight=False, markup=False)  # names may hold brackets
+    console = console or _console()
     result = run.result
     metrics, data = result["metrics"], result["data"]
     images = result.get("evaluated_images", data)
@@ -43,12 +45,18 @@ def finished(run: Run, console: Console | None = None) -> None:
 
 def remembered(run: Run, changes: list[str], console: Console | None = None) -> None:
     """Print the closing table of a run that had been completed before, and how to train again."""
-    console = console or Console(highlight=False, markup=False)
+    console = console or _console()
     finished(run, console)
     when = datetime.fromisoformat(run.result["started"]).astimezone().strftime("%d %B %Y, %H:%M")
     console.print(f"Remembered from {when}; nothing was trained. To train again:", Text("force=true", "bold"))
     for change in changes:
         console.print(f"since then: {change}", style="yellow")
+
+
+def _console() -> Console:
+    """Return the console to print on; in a notebook rich would pass over the file that a sweep's job prints to."""
+    to_file = isinstance(sys.stdout, io.TextIOWrapper)
+    return Console(highlight=False, markup=False, force_jupyter=False if to_file else None)  # names may hold brackets
 
 
 def _where(run: Run, console: Console) -> None:

@@ -36,7 +36,8 @@ class Display:
     def __init__(self, plan: Plan, total: int | None, slots: int, console: Console | None = None) -> None:
         self.plan, self.total, self.slots = plan, total, slots
         # The stream is named, because jobs in this process print elsewhere meanwhile.
-        self.console = console or Console(file=sys.stdout, highlight=False, markup=False)  # names may hold brackets
+        # Not as a notebook's: it would show each line as an output of its own. Names may hold brackets.
+        self.console = console or Console(file=sys.stdout, highlight=False, markup=False, force_jupyter=False)
         self.out_of_time = False
         self.after: str | None = None  # what is done once the trials are
         self._short = space.short_names([*plan.keys, *plan.replicates])
