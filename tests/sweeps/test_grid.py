@@ -10,6 +10,7 @@ from visionlab.runs import Run
 from visionlab.sweeps import jobs
 from visionlab.sweeps.display import Display
 from visionlab.sweeps.ranking import Ranked
+from visionlab.sweeps.trial import Outcome, Trial
 
 
 def test_every_combination_is_trained_once_and_the_winner_alone_is_tested(sweeping, capsys):
@@ -177,6 +178,16 @@ def test_no_figure_of_the_last_table_is_cut_at_80_columns(capsys, tmp_path):
     assert all(figure in table for figure in ("0.9123", "0.0456", "0.9078", "1234.5"))
     assert "…" not in table
     assert max(map(len, table.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", "lr=2"), ("min", "lr=1")])
+def test_the_first_of_equal_trials_is_the_best_so_far(capsys, mode, best):
+    plan = SimpleNamespace(keys=["optimizer.lr"], replicates={}, objectives={"val/x": mode}, name="equals")
+    display = Display(plan, total=4, slots=1)
+    for number, (lr, value) in enumerate(((1, 0.1), (2, 0.9), (3, 0.1), (4, 0.9))):
+        display.told(Trial(number, {"optimizer.lr": lr}), Outcome("completed", (value,)), remembered=False)
+    display.console.print(display._table())
+    assert f"with {best}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

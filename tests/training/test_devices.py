@@ -104,6 +104,21 @@ def test_a_training_that_does_not_fit_into_memory_says_what_to_do(tmp_path, monk
     assert result["status"] == "failed" and "accumulate" in result["error"] and "traceback" not in result
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_memory_is_refused_in_other_words_too(words):
+    with pytest.raises(DeviceError, match="out of memory"), devices.enough_memory(64):
+        raise RuntimeError(words)
+    with pytest.raises(RuntimeError, match="illegal"), devices.enough_memory(64):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
 def test_evaluation_and_prediction_that_do_not_fit_name_their_batch_size(quick_run, tmp_path, monkeypatch):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     monkeypatch.setattr(SimpleCNN, "forward", lambda *_: torch.empty(2**52))
