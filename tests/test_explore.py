@@ -79,11 +79,39 @@ def test_sizes_and_unusual_ones(found):
 
 
 def test_the_suggested_settings_leave_out_what_they_say(found, photos):
-    settings = [setting for setting, _ in found.survey.shapes.overrides]
+    ((setting, count),) = found.survey.shape_filters
     data = data_module(
-        compose(["data=folder", f"data.root={photos}", "data.image_size=48", "data.on_bad_image=skip", *settings])
+        compose(["data=folder", f"data.root={photos}", "data.image_size=48", "data.on_bad_image=skip", setting])
     )
-    assert [sum(data.fit.removed.values())] == [count for _, count in found.survey.shapes.overrides] == [2]
+    assert sum(data.fit.removed.values()) == count == 2
+
+
+def filters(sizes, root):
+    """What is suggested for classes of images of these sizes, (width, height) and how many."""
+    for label, each in sizes.items():
+        (root / label).mkdir(parents=True)
+        shapes = [shape for shape, count in each.items() for _ in range(count)]
+        for i, shape in enumerate(shapes):
+            scene(i, shape).save(root / label / f"{i}.png")
+    return explore(["data=folder", f"data.root={root}", "data.image_size=16"], out=root.parent / "out").survey
+
+
+def test_the_other_orientation_is_not_unusual(tmp_path):
+    survey = filters({"cat": {(40, 30): 11, (30, 40): 9}, "dog": {(40, 30): 11, (30, 40): 9}}, tmp_path / "photos")
+    assert len(survey.shapes.unusual) == 0 and survey.shape_filters == []
+
+
+def test_no_suggestion_empties_a_class(tmp_path):
+    survey = filters({"cat": {(40, 30): 30}, "dog": {(40, 30): 30}, "pencil": {(30, 40): 5}}, tmp_path / "photos")
+    assert len(survey.shapes.unusual) == 5 and survey.shape_filters == []
+
+
+def test_what_is_not_rare_is_not_suggested_to_be_left_out(tmp_path):
+    various = {(40 + i, 60 + i): 1 for i in range(14)}
+    photos = {name: various | {(300, 20): 3} for name in ("cat", "dog")}
+    survey = filters(photos, tmp_path / "photos")
+    assert [key for key, _ in survey.shapes.overrides] == ["data.min_side=21", "data.max_aspect=1.5"]
+    assert survey.shape_filters == []
 
 
 def test_unreadable_files(found):
@@ -147,7 +175,7 @@ def test_unusual_without_a_usual_size():
     settings = dict(text.split("=") for text, _ in shapes.overrides)
     assert 24 >= float(settings["data.min_side"]) > 20
     assert 1700 / 230 > float(settings["data.max_aspect"]) >= 260 / 200 - 0.1
-    assert [count for _, count in shapes.overrides] == [1, 1]
+    assert [rows.tolist() for _, rows in shapes.overrides] == [[7], [11]]
     assert deviations(np.array([1.0, 1, 1, 1, 9]))[-1] > 3
 
 

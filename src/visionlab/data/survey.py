@@ -20,6 +20,7 @@ from visionlab.data.module import ImageDataModule
 log = logging.getLogger(__name__)
 _PART = 1 << 22  # numbers of pixels held as floats at once: 16 MiB
 FENCE = 3.5  # robust deviations from the median beyond which a shape is unusual
+RARE = 0.1  # largest share of the images that can be unusual for not having the one usual size
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Shapes:
         table: Of each (width, height), how often; the most frequent first.
         unusual: int64 [U], rows of unusual shape, the most unusual first.
         why: Of each of them, in words.
-        overrides: Settings that leave such images out, each with the number of images that it removes.
+        overrides: Settings that leave such images out, each with the rows that it removes.
     """
 
     table: list[tuple[tuple[int, int], int]]
     unusual: IntArray
     why: list[str]
-    overrides: list[tuple[str, int]]
+    overrides: list[tuple[str, IntArray]]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,24 @@ class Survey:
     def shapes(self) -> Shapes:
         """Frequent and unusual shapes of the readable images."""
         return measure_shapes(self.store.sizes, self.readable)
+
+    @cached_property
+    def shape_filters(self) -> list[tuple[str, int]]:
+        """Settings that leave out the images of unusual shape, each with their number.
+
+        They are the exception, and every class keeps an image to train on: where all pictures of pencils are long and
+        thin, that is what pencils look like.
+        """
+        kept = np.isin(np.arange(len(self.index)), self.splits["train"])
+        classes = len(np.unique(self.index.labels[kept]))
+        found = []
+        for setting, removed in self.shapes.overrides:
+            rest = kept.copy()
+            rest[removed] = False
+            if len(removed) <= RARE * len(self.readable) and len(np.unique(self.index.labels[rest])) == classes:
+                found.append((setting, len(removed)))
+                kept = rest
+        return found
 
     @cached_property
     def unreadable(self) -> list[tuple[str, str]]:
@@ -196,9 +215,9 @@ def _colours(moments: Tensor) -> Colours:
 def measure_shapes(sizes: IntArray, rows: IntArray) -> Shapes:
     """Say which shapes are usual.
 
-    Where one size makes up at least half of the images, each other size is unusual. Else an image is unusual if the
-    logarithm of its shorter side or of its aspect ratio lies more than 3.5 robust deviations from the median (Iglewicz
-    and Hoaglin, "How to detect and handle outliers", 1993).
+    Where nine of ten images have one size, each other size is unusual. Else an image is unusual if the logarithm
+    of its shorter side or of its aspect ratio lies more than 3.5 robust deviations from the median (Iglewicz and
+    Hoaglin, "How to detect and handle outliers", 1993).
 
     Args:
         sizes: int64 [N, 2], height and width in px.
@@ -208,7 +227,7 @@ def measure_shapes(sizes: IntArray, rows: IntArray) -> Shapes:
     order = np.lexsort((kinds[:, 0], kinds[:, 1], -counts))
     table = [((int(kinds[i, 1]), int(kinds[i, 0])), int(counts[i])) for i in order]
     (width, height), frequent = table[0] if table else ((0, 0), 0)
-    if 2 * frequent >= len(rows):
+    if len(rows) - frequent <= RARE * len(rows):
         return _unlike(sizes, rows, table, width, height)
     side = np.log(sizes[rows].min(axis=1))
     aspect = np.log(sizes[rows].max(axis=1)) - side
@@ -220,10 +239,10 @@ def measure_shapes(sizes: IntArray, rows: IntArray) -> Shapes:
     overrides = []
     if (small > FENCE).any():
         least = int(sizes[rows[small > FENCE]].min(axis=1).max()) + 1
-        overrides.append((f"data.min_side={least}", int((np.exp(side) < least - 0.5).sum())))
+        overrides.append((f"data.min_side={least}", rows[np.exp(side) < least - 0.5]))
     if (long > FENCE).any():
         most = float(np.ceil(np.exp(aspect[long <= FENCE].max()) * 100) / 100)
-        overrides.append((f"data.max_aspect={most:g}", int((np.exp(aspect) > most).sum())))
+        overrides.append((f"data.max_aspect={most:g}", rows[np.exp(aspect) > most]))
     return Shapes(table, rows[picked], why, overrides)
 
 
@@ -233,7 +252,7 @@ def _unlike(
     other = rows[(sizes[rows] != (height, width)).any(axis=1)]
     far = np.abs(np.log(sizes[other] / (height, width))).sum(axis=1)
     picked = other[np.argsort(-far, kind="stable")]
-    overrides = [(f"data.keep_sizes=[{width}x{height}]", len(other))] if len(other) else []
+    overrides = [(f"data.keep_sizes=[{width}x{height}]", other)] if len(other) else []
     return Shapes(table, picked, [f"not {width} x {height}"] * len(picked), overrides)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from visionlab.data import duplicates
 from visionlab.data.endings import left_out
-from visionlab.data.survey import FENCE, Survey
+from visionlab.data.survey import FENCE, RARE, Survey
 from visionlab.reports import charts, exploration_pictures, exploration_tables, svg
 from visionlab.reports.charts import Point, Series
 from visionlab.reports.exploration_pictures import MANY, SHOWN, SPLITS
@@ -132,7 +132,7 @@ def _advice(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
     """Settings that answer to what was found, ready to paste."""
     counts = survey.class_counts["train"]
     data = [
-        (setting, f"leaves out {_some(count, 'image')} of unusual shape") for setting, count in survey.shapes.overrides
+        (setting, f"leaves out {_some(count, 'image')} of unusual shape") for setting, count in survey.shape_filters
     ]
     if survey.unreadable:
         data.append((SKIP, f"trains without {_some(len(survey.unreadable), 'unreadable file')}"))
@@ -210,7 +210,7 @@ def _shapes(survey: Survey, keep: Keep) -> Iterator[Html]:
         return
     rule = (
         f"Unusual here is each size but the one that {percent(most / readable, 0)} of the images have."
-        if 2 * most >= readable
+        if readable - most <= RARE * readable
         else f"Unusual here is a shorter side, or an aspect ratio, more than {FENCE} robust deviations from the median."
     )
     more = f" The {SHOWN} most unusual of {len(shapes.unusual):,} follow; unusual.csv has all."
