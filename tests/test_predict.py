@@ -269,6 +269,17 @@ def test_gradcam_writes_a_picture_an_image_under_its_own_name(run, photos, tmp_p
     assert change.max() > 100 and change.min() < 30  # hot somewhere, and what is cold stays as it was
 
 
+@pytest.mark.parametrize("pattern", ["", "**/*.png"])
+def test_the_pictures_of_an_earlier_call_are_no_source(quick_run, tmp_path, pattern):
+    photo(0, 0).save(tmp_path / "a.png")
+    for name in ("out/gradcam/a.png.png", "gradcam/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        photo(1, 1).save(tmp_path / name)
+    records = visionlab.predict(quick_run, tmp_path / pattern, out=tmp_path / "out")
+    found = {Path(record["image"]).relative_to(tmp_path).as_posix() for record in records}
+    assert found == {"a.png", "gradcam/b.png"}
+
+
 def test_gradcam_needs_a_convolution(photos, tmp_path):
     mlp = [option for option in QUICK if not option.startswith("model")]
     data = ["data.image_size=8", "model=mlp", "trainer.max_epochs=1"]

@@ -54,7 +54,7 @@ class Images:
     bad: dict[Path, str]
 
 
-def find(source: str | Path) -> Source:
+def find(source: str | Path, *, without: Path | None = None) -> Source:
     """Return the images of a source.
 
     Args:
@@ -62,6 +62,7 @@ def find(source: str | Path) -> Source:
             are taken, and the log says what else may be one; or a pattern with `*`, `?`, `[...]` and `**` (any number
             of folders) of such files and folders, where what exists under the pattern's own name is taken by it. An
             image that a pattern reaches by several ways, as links open them, is taken once.
+        without: A folder whose images are not taken: what an earlier call wrote.
 
     Raises:
         DataError: There are none.
@@ -77,6 +78,9 @@ def find(source: str | Path) -> Source:
         raise _none(f"there is no such file or folder: {printable(str(path))}")
     if others:
         log.warning("%s", left_out(others))
+    if without is not None and without.is_dir():
+        own = without.resolve()
+        found = [image for image in found if own not in image.resolve().parents]
     if not found:
         raise _none(f"there are no images {'in' if path.is_dir() else 'that match'} {printable(str(path))}")
     return Source(sorted(set(found), key=lambda image: canonical(image.as_posix())), base)

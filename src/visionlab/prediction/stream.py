@@ -45,7 +45,7 @@ def stream(
     run = run if isinstance(run, Run) else Run.open(run)
     if gradcam and out is None:
         raise ConfigError("gradcam=true writes pictures, but no place is given", where="out", remedy="add out=<folder>")
-    found = sources.find(source)
+    found = sources.find(source, without=Path(out) / "gradcam" if out is not None else None)
     predictor = Predictor(run, accelerator=accelerator, tta=tta)
     classes = predictor.loaded.classes
     about = {
