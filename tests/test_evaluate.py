@@ -12,6 +12,7 @@ from PIL import Image
 import visionlab
 from quick import QUICK
 from visionlab.errors import CheckpointError, ConfigError, DataError, RunError
+from visionlab.runs import Run
 from visionlab.training import build, evaluation
 
 
@@ -38,6 +39,26 @@ def test_evaluate_gives_the_figures_of_the_result_exactly(quick_run, split):
     assert {f"{split}/{name}": value for name, value in found.metrics.items()} == {
         name: value for name, value in recorded.items() if name.startswith(split)
     }
+
+
+def test_a_run_that_did_not_come_to_its_end_is_used_with_a_warning(quick_run, tmp_path, caplog):
+    copy = tmp_path / "run"
+    shutil.copytree(quick_run.dir, copy)
+    uses = [
+        lambda: visionlab.evaluate(copy),
+        lambda: visionlab.load(copy),
+        lambda: visionlab.export(copy, "safetensors", out=tmp_path / "out"),
+    ]
+    for use in uses:
+        use()
+    assert "not completed" not in caplog.text
+    Run(copy).update(status="interrupted")
+    for use in uses:
+        caplog.clear()
+        use()
+        assert caplog.text.count("is not completed (interrupted): its best epoch so far is used") == 1
+    (about,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(about.read_text())["status"] == "interrupted"
 
 
 def test_every_test_image_counts_once_whatever_the_batch(quick_run, tmp_path):

@@ -98,7 +98,7 @@ def evaluate(
     if not data and split != "all" and any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
         log.warning("the images, their classes or their splits have changed since the run was trained")
     classifier = build.classifier(config, module, pretrained=False)
-    checkpoint_io.load_network(classifier.network, run.checkpoint("best"))
+    checkpoint_io.load_network(classifier.network, run.answer())
     if tta:
         classifier.network = Mirrored(classifier.network)
     loaders = {

@@ -159,6 +159,7 @@ def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
             "interpolation": "bilinear, antialiased",
             "meaning": RESIZES[transform.resize],
         },
+        "status": result["status"],
         "metrics": result.get("metrics", {}),
     }
 

@@ -58,7 +58,7 @@ def load(run: str | Path | Run, *, device: str | torch.device = "cpu") -> Loaded
     data, config = run.result["data"], run.config
     factory = instantiate(OmegaConf.create(config["model"]["network"]), _convert_="all")
     network = supply(factory, num_classes=len(data["classes"]), image_size=one_or_two(data["image_size"]))
-    checkpoint_io.load_network(network, run.checkpoint("best"))
+    checkpoint_io.load_network(network, run.answer())
     height, width = data["image_size"]
     transform = Transform(
         size=(height, width), resize=config["data"]["resize"], crop_ratio=config["data"]["crop_ratio"]

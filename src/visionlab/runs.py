@@ -25,6 +25,8 @@ from filelock import FileLock, Timeout
 
 from visionlab.errors import RunError
 
+log = logging.getLogger(__name__)
+
 Status = Literal["running", "completed", "failed", "interrupted", "pruned"]
 
 # Keys that cannot change what comes out of a run: where things lie, what is printed, what is done with the result.
@@ -177,6 +179,12 @@ class Run:
     def checkpoint(self, which: Literal["best", "last"] = "best") -> Path:
         """The checkpoint with the best monitored value, or the last one written."""
         return self.dir / "checkpoints" / f"{which}.ckpt"
+
+    def answer(self) -> Path:
+        """The best checkpoint, for use; where the run is not completed, a warning says so."""
+        if self.status != "completed":
+            log.warning("%s is not completed (%s): its best epoch so far is used", self.dir, self.status)
+        return self.checkpoint("best")
 
     @property
     def result(self) -> dict[str, Any]:
