@@ -1,5 +1,7 @@
 import math
+import re
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -35,6 +37,38 @@ def test_a_section_without_parts_is_left_out():
     text = page.render()
     assert "Empty" not in text
     assert '<a href="#full">Full</a>' in text
+
+
+def test_pages_and_charts_may_be_written_by_several_processes_at_once(tmp_path):
+    """A sweep's page is written by each process that ends it, and by who compares it then."""
+    page, chart = Page("p"), svg.svg(4, 4, "a chart", "")
+    page.section("Full", "words")
+
+    def write(number):
+        for _ in range(20):
+            page.write(tmp_path / "page.html")
+            svg.write_files({"own": chart, **({"other": chart} if number else {})}, tmp_path / "page.html")
+            assert (tmp_path / "figures" / "own.svg").read_text().endswith("</svg>")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"page.html", "own.svg", "other.svg"}
+
+
+@pytest.mark.parametrize("most", [22, 28])
+def test_wide_letters_have_the_room_of_two(most):
+    assert svg.shortened("a" * most, most) == "a" * most and svg.shortened("a" * (most + 1), most)[-1] == "…"
+    assert svg.shortened("猫" * (most // 2), most) == "猫" * (most // 2)
+    assert len(svg.shortened("猫" * most, most)) == most // 2
+
+
+def test_names_in_wide_letters_are_not_cut_off_by_the_edge():
+    name = "ミケネコトラネコクロネ"
+    heat = heatmap(np.eye(2, dtype=np.int64), [name, "b"], normalise=False)
+    bars = charts.bars([name], [0.5], axis=Axis("share"))
+    for drawing in (heat, bars):
+        ends = re.findall(rf'x="([\d.]+)" y="[\d.]+" text-anchor="end" font-size="([\d.]+)"[^>]*>{name}<', drawing)
+        assert ends and all(float(x) >= 11 * float(size) for x, size in ends)
 
 
 def test_numbers_sort_by_value_and_a_foot_stays_below():

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from visionlab.reports.numbers import percent, significant
 from visionlab.reports.page import Html, escape
-from visionlab.reports.svg import Axis, Scale, frame, place, px, svg, text_at
+from visionlab.reports.svg import Axis, Scale, frame, place, px, shortened, svg, text_at
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def bars(
     """
     pitch, size = (15.0, 10.5) if len(names) > 30 else (24.0, 12.5)
     width, top = 430.0, 8.0
-    room = min(0.42 * width, min(28, max((len(name) for name in names), default=1)) * size * 0.56 + 12)
+    room = min(0.42 * width, min(28, max(map(cell_len, names), default=1)) * size * 0.56 + 12)
     bottom = top + pitch * len(names)
     along = place(Axis(low=axis.low or 0.0, high=axis.high, share=axis.share), [0.0, *values], room, width - 46)
     body = []
@@ -189,7 +190,7 @@ def bars(
     texts = []
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         y, line = top + i * pitch, top + (i + 0.5) * pitch + size * 0.35
-        body.append(text_at(room - 7, line, name if len(name) <= 28 else name[:27] + "…", "end", size))
+        body.append(text_at(room - 7, line, shortened(name, 28), "end", size))
         if not math.isfinite(value):
             continue
         tip = f' data-tip="{escape(tips[i])}"' if tips else ""
@@ -241,7 +242,7 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 def _name(name: str, a: float, b: float, width: float, taken: list[_Box]) -> str:
     """Write a dot's name on a side that is free, and note the room it takes; empty where no side is."""
-    wide = 6.3 * len(name)
+    wide = 6.3 * cell_len(name)
     for anchor, shift, rise in (("start", 9, -6), ("end", -9, -6), ("start", 9, 14), ("end", -9, 14)):
         left = a + shift - (wide if anchor == "end" else 0)
         box = (left, b + rise - 10, left + wide, b + rise + 3)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from visionlab.reports.page import Html, escape
-from visionlab.reports.svg import px, svg, text_at
+from visionlab.reports.svg import px, shortened, svg, text_at
 
 _SHADES = 16
 
@@ -27,8 +28,8 @@ def heatmap(counts: NDArray[np.int64], names: Sequence[str], *, normalise: bool,
     k = len(names)
     cell = 64.0 if k <= 6 else 42.0 if k <= 15 else 20.0 if k <= 40 else 11.0
     size = 12.5 if k <= 15 else 11.0 if k <= 40 else 9.0
-    texts = [name if len(name) <= 22 else name[:21] + "…" for name in names]
-    room = max(len(text) for text in texts) * size * 0.56 + 8
+    texts = [shortened(name, 22) for name in names]
+    room = max(map(cell_len, texts)) * size * 0.56 + 8
     left, top = room + 20, 8.0
     width, height = left + cell * k + 8, top + cell * k + room + 20
     totals = counts.sum(1, keepdims=True)

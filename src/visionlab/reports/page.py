@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionlab.reports.numbers import MISSING, show
+from visionlab.runs import write_atomically
 
 
 class Html(str):
@@ -297,7 +298,5 @@ class Page:
 
     def write(self, path: Path) -> Path:
         """Write the page to `path`, replacing an older one in one step, and return the path."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".tmp")
-        fresh.write_text(self.render(), encoding="utf-8")
-        return fresh.replace(path)
+        write_atomically(path, self.render())
+        return path

@@ -3,11 +3,15 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
+
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Html, escape
+from visionlab.runs import write_atomically
 
 Keep = Callable[[str, Html], None]  # takes the name and the markup of a chart, for a file of its own
 
@@ -45,7 +49,7 @@ def with_legend(chart: Html, entries: Sequence[tuple[str, str]]) -> Html:
     width, height = map(float, found.groups())
     body, x, y = [], 12.0, height + 16
     for name, hue in entries:
-        wide = 26 + 6.6 * len(name)
+        wide = 26 + 6.6 * cell_len(name)
         if x > 12 and x + wide > width:
             x, y = 12.0, y + 18
         body.append(f'<path d="M{px(x)} {px(y - 4)}h18" stroke="{hue}" stroke-width="2.5"/>')
@@ -62,10 +66,20 @@ def write_files(charts: Mapping[str, Html], page: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     head = f"{_DECLARATION}<!-- of {page.name} -->\n"
     for file in folder.glob("*.svg"):
-        if file.stem not in charts and file.read_bytes().startswith(head.encode()):
-            file.unlink()
+        with suppress(FileNotFoundError):  # another process that writes this page has removed it
+            if file.stem not in charts and file.read_bytes().startswith(head.encode()):
+                file.unlink()
     for name, chart in charts.items():
-        (folder / f"{name}.svg").write_text(standalone(chart).replace(_DECLARATION, head, 1), encoding="utf-8")
+        write_atomically(folder / f"{name}.svg", standalone(chart).replace(_DECLARATION, head, 1))
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text that is wider than so many letters, of which a Chinese, Japanese or Korean one is two."""
+    if cell_len(text) <= most:
+        return text
+    while cell_len(text) >= most:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def px(value: float) -> str:
