@@ -22,7 +22,8 @@ class Comparison:
         page: The page.
         csv: The same runs as a CSV file.
         rows: A row a run, with raw numbers; `pandas.DataFrame(comparison.rows)` works.
-        tests: McNemar's test of each pair of runs on the same images.
+        tests: McNemar's test of each pair of runs on the same images, repetitions of one experiment aside; none of a
+            single sweep whose trials are repeated.
         untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
         metric: The accuracy that the runs are ranked by.
     """
@@ -44,7 +45,7 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
     """Lay runs and sweeps side by side in one page and one CSV file.
 
     Args:
-        directories: Run directories, sweep directories, or folders that hold runs.
+        directories: Run directories, sweep directories, or folders that hold either.
         out: Where the page and the CSV file go; unless given, `outputs/comparisons/<name>`, or for a single sweep its
             own directory.
 
@@ -63,11 +64,14 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
             remedy="wait for its first run, or give the same sweep command again to continue it",
         )
     metric = comparing.main_metric(gathered.entries)
-    tests, untested = verdicts.paired_tests(gathered.entries, metric)
     rows = comparing.rows(gathered)
     if out is None and len(directories) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
-        page, csv = sweep_page.write(directories[0]), Path(directories[0]) / "runs.csv"
+        (sweep,) = gathered.sweeps
+        metric = sweep.objective if sweep.objective.endswith("/acc") else metric
+        tests, untested = sweep_page.paired(sweep)
+        page, csv = sweep_page.write(sweep, tests=tests, untested=untested), sweep.directory / "runs.csv"
     else:
+        tests, untested = verdicts.paired_tests(gathered.entries, metric)
         folder = Path(out) if out is not None else Path("outputs") / "comparisons" / _name(directories)
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
@@ -91,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "of who is really better, and the same as CSV.",
         epilog="example: python -m visionlab.compare outputs/cifar10-simple_cnn-* outputs/sweeps/lr",
     )
-    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or a folder of runs")
+    parser.add_argument(
+        "directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or a folder of either"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (outputs/comparisons/<name>)")
     asked = parser.parse_args(arguments)
     _print(compare(*asked.directories, out=asked.out))

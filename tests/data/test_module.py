@@ -180,6 +180,16 @@ def test_the_fingerprint_is_of_content_and_not_of_place(make_folder, folder):
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_the_contents_of_a_split_are_those_of_its_files_whatever_is_trained_on(make_folder, folder):
+    root, other = make_folder(), make_folder(below="other", seed=1)
+    plain = folder(root, test_fraction=0.25).summary()
+    less = folder(root, test_fraction=0.25, train_fraction=0.5).summary()
+    assert less["contents"] == plain["contents"] and less["fingerprint"] != plain["fingerprint"]
+    assert len({plain["contents"]["val"], plain["contents"]["test"], plain["fingerprint"]}) == 3
+    elsewhere = folder(other, test_fraction=0.25).summary()
+    assert {elsewhere["contents"][split] for split in ("val", "test")}.isdisjoint(plain["contents"].values())
+
+
 def test_split_and_content_are_the_same_in_each_process_and_for_any_workers(make_folder, folder, tmp_path):
     root = make_folder((30, 30))
     here = folder(root)

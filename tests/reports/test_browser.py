@@ -5,7 +5,6 @@ import pytest
 from browser import MISSING, Browser
 from fabricate import make_run, make_sweep, written
 from visionlab.compare import compare
-from visionlab.reports import sweep_page
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
@@ -113,7 +112,7 @@ def test_the_pointer_tells_values(browser, comparison):
 
 
 def test_dragging_along_an_axis_keeps_the_trials_that_pass(browser, tmp_path):
-    browser.open(sweep_page.write(make_sweep(tmp_path)))
+    browser.open(compare(make_sweep(tmp_path)).page)
     spot = """
     const e = document.querySelector('.brush[data-axis="3"]'); e.scrollIntoView({block: 'center', behavior: 'instant'});
     const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top, b.height];
@@ -160,7 +159,7 @@ def test_tabs_change_the_matrix_without_a_script(browser, run_dir):
 
 @pytest.mark.parametrize("kind", ["run", "sweep"])
 def test_large_pages_are_light(browser, kind, many_classes, large_sweep):
-    path = written(many_classes) if kind == "run" else sweep_page.write(large_sweep)
+    path = written(many_classes) if kind == "run" else compare(large_sweep).page
     browser.open(path)
     # What its time is made of, on any machine: the matrix of 101 classes alone would be 10,201 elements.
     assert browser.run("return document.querySelectorAll('*').length") < 5000
@@ -168,7 +167,7 @@ def test_large_pages_are_light(browser, kind, many_classes, large_sweep):
 
 
 def test_a_telephone_in_the_dark(narrow, run_dir, comparison, tmp_path):
-    sweep = sweep_page.write(make_sweep(tmp_path))
+    sweep = compare(make_sweep(tmp_path)).page
     for path in (written(run_dir), comparison, sweep):
         narrow.open(path)
         assert narrow.run("return innerWidth") == 400

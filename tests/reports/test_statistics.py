@@ -89,7 +89,7 @@ def predictions(images, right):
 def test_a_pair_is_compared_image_by_image_in_whatever_order():
     a = predictions([0, 1, 2, 3], [1, 1, 1, 0])
     b = predictions([3, 2, 1, 0], [1, 0, 0, 1])  # right on 3 and 0
-    (found,) = each_pair(["A", "B"], [a, b])
+    (found,) = each_pair(["A", "B"], [a, b], [0, 1])
     assert (found.only_a, found.only_b, found.images) == (2, 1, 4)
     assert found.difference == 0.25
     assert found.better is None
@@ -98,7 +98,7 @@ def test_a_pair_is_compared_image_by_image_in_whatever_order():
 def test_a_clear_difference_names_the_better_run():
     rng = np.random.default_rng(0)
     good, bad = rng.random(500) < 0.9, rng.random(500) < 0.6
-    (found,) = each_pair(["bad", "good"], [predictions(range(500), bad), predictions(range(500), good)])
+    (found,) = each_pair(["bad", "good"], [predictions(range(500), bad), predictions(range(500), good)], [0, 1])
     assert found.better == "good"
     low, high = found.interval
     assert low < bad.mean() - good.mean() < high < 0
@@ -107,7 +107,7 @@ def test_a_clear_difference_names_the_better_run():
 def test_the_interval_is_that_of_the_mean_of_the_differences():
     rng = np.random.default_rng(0)
     a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
-    (found,) = each_pair(["A", "B"], [predictions(range(200), a), predictions(range(200), b)])
+    (found,) = each_pair(["A", "B"], [predictions(range(200), a), predictions(range(200), b)], [0, 1])
     each = a.astype(float) - b
     half = norm.ppf(0.975) * each.std() / 200**0.5
     assert found.interval == pytest.approx((each.mean() - half, each.mean() + half))

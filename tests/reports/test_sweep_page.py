@@ -7,8 +7,8 @@ import pytest
 
 from fabricate import make_run, make_sweep
 from reading_html import read
+from visionlab.compare import compare
 from visionlab.errors import RunError
-from visionlab.reports import sweep_page
 from visionlab.reports.gather import gather
 from visionlab.reports.numbers import MISSING
 from visionlab.reports.parallel import parallel
@@ -26,7 +26,7 @@ def best_of(sweep):
 
 def test_the_best_trial_and_its_command(tmp_path):
     sweep = make_sweep(tmp_path)
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     row, result = best_of(sweep)
     value, below = page.tiles["Best val/acc"]
     assert value == f"{100 * result['metrics']['val/acc']:.2f} %"
@@ -38,7 +38,7 @@ def test_the_best_trial_and_its_command(tmp_path):
 
 def test_every_trial_stands_in_the_table_best_first(tmp_path):
     sweep = make_sweep(tmp_path)
-    head, *body = read(sweep_page.write(sweep)).tables["trials-lr"]
+    head, *body = read(compare(sweep).page).tables["trials-lr"]
     assert head[:5] == ["trial", "lr", "optimizer", "dropout", "val/acc"]
     listed = {row["trial"]: (row, result) for row, result in runs_of(sweep)}
     assert sorted(int(cells[0]) for cells in body) == list(range(12))
@@ -63,7 +63,7 @@ def test_failed_trials_say_why_even_without_a_directory(tmp_path):
         "error": "no <such> net",
     }
     (sweep / "sweep.json").write_text(json.dumps(content | {"runs": [*content["runs"], lost]}))
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     why = {cells[0]: cells[3] for cells in page.tables["failures"][1:]}
     assert why == {"11": "The loss became NaN at step 12", "12": "no <such> net"}
     assert page.tables["trials-lr"][0][1:4] == ["lr", "optimizer", "dropout"]
@@ -84,7 +84,7 @@ def test_trials_that_never_began_leave_the_names_of_the_others_short(tmp_path):
     folder.mkdir(parents=True)
     content = {"name": "s", "objectives": {"val/acc": "max"}, "swept": ["model"], "replicates": {}, "runs": runs}
     (folder / "sweep.json").write_text(json.dumps(content))
-    page = read(sweep_page.write(folder))
+    page = read(compare(folder).page)
     assert [cells[:2] for cells in page.tables["tests"][1:]] == [
         ["net_a", "net_b"],
         ["net_a", "net_c"],
@@ -100,18 +100,18 @@ def test_runs_without_the_figure_that_is_sought_are_failed_trials(tmp_path):
     for row in content["runs"]:
         row |= {"status": "failed", "error": "there is no number for val/accuracy", "value": None}
     (sweep / "sweep.json").write_text(json.dumps(content))
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     assert page.tiles["Trials"] == ("0 of 2", "completed, 2 failed")
     assert "0 of 2 trials" in page.text
     assert [cells[2:] for cells in page.tables["failures"][1:]] == 2 * [["failed", content["runs"][0]["error"]]]
     content["objectives"] = {"val/acc": "max"}  # they have this one, as if they had been repaired since
     (sweep / "sweep.json").write_text(json.dumps(content))
-    assert read(sweep_page.write(sweep)).tiles["Trials"][0] == "2 of 2"
+    assert read(compare(sweep).page).tiles["Trials"][0] == "2 of 2"
 
 
 def test_importance_and_coordinates(tmp_path):
     sweep = make_sweep(tmp_path)
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     assert "Importance for val/acc" in page.text
     lines = [found for tag, found in page.tags if found.get("class") == "trial"]
     assert len(lines) == 11
@@ -140,7 +140,7 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
         "runs": runs,
     }
     (folder / "sweep.json").write_text(json.dumps(content))
-    page = read(sweep_page.write(folder))
+    page = read(compare(folder).page)
     head, first, _ = page.tables["trials-s"]
     shown = dict(zip(head, first, strict=True))
     values = [result["metrics"]["val/acc"] for row, result in runs_of(folder) if row["trial"] == 1]
@@ -173,7 +173,7 @@ def test_a_repetition_that_went_beyond_all_numbers_is_no_result(tmp_path, loss, 
         "replicates": {"seed": [0, 1]},
     }
     (folder / "sweep.json").write_text(json.dumps({**content, "runs": runs}))
-    page = read(sweep_page.write(folder))
+    page = read(compare(folder).page)
     assert "Best val/loss" not in page.tiles
     assert [cells[-1] for cells in page.tables["repetitions"][1:]] == ["completed", status]
 
@@ -185,11 +185,11 @@ def test_the_test_split_is_shown_for_the_winner_only(tmp_path):
     for row, result in runs_of(sweep):
         result["metrics"]["test/acc"] = 0.5432
         (sweep / row["dir"] / "result.json").write_text(json.dumps(result))
-    assert "54.32 %" not in read(sweep_page.write(sweep)).text
+    assert "54.32 %" not in read(compare(sweep).page).text
     content = json.loads((sweep / "sweep.json").read_text())
     content["tested"] = [winner["dir"].rpartition("/")[2]]
     (sweep / "sweep.json").write_text(json.dumps(content))
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     assert page.tiles["Its test accuracy"][0] == "54.32 %"
     shown = [cells for cells in page.tables["trials-lr"][1:] if "54.32 %" in cells]
     assert [int(cells[0]) for cells in shown] == [winner["trial"]]
@@ -200,7 +200,7 @@ def test_several_objectives_have_a_front(tmp_path):
     (_, fastest), (second, result) = runs_of(sweep)[:2]
     result["metrics"]["val/acc"] = fastest["metrics"]["val/acc"]  # as good, and slower
     (sweep / second["dir"] / "result.json").write_text(json.dumps(result))
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     figures = {row["trial"]: (r["metrics"]["val/acc"], -r["seconds"]["fit"]) for row, r in runs_of(sweep)}
     best = {
         trial
@@ -214,7 +214,7 @@ def test_several_objectives_have_a_front(tmp_path):
 
 
 def test_60_trials_stay_small(large_sweep):
-    path = sweep_page.write(large_sweep)
+    path = compare(large_sweep).page
     assert path.stat().st_size < 5e6
     assert len(read(path).tables["trials-lr"]) == 61
 
@@ -222,7 +222,7 @@ def test_60_trials_stay_small(large_sweep):
 def test_a_torn_list_of_runs_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "sweep.json").write_text('{"runs": [')
     with pytest.raises(RunError, match="same sweep command"):
-        sweep_page.write(tmp_path)
+        compare(tmp_path)
 
 
 def test_many_words_on_an_axis_each_have_a_line():
@@ -273,7 +273,7 @@ def test_what_a_trial_has_no_value_for_is_not_null_on_an_axis():
     ],
 )
 def test_a_sweep_that_was_stopped_does_not_look_complete(tmp_path, head, badge, best):
-    path = sweep_page.write(make_sweep(tmp_path, trials=3, failed=0, head=head))
+    path = compare(make_sweep(tmp_path, trials=3, failed=0, head=head)).page
     assert badge in read(path).text and best in read(path).text
     assert ("badge good" in path.read_text()) == (best == "The best of all")
 
@@ -286,14 +286,14 @@ def test_a_trial_that_the_sweep_dropped_is_done_but_not_its_best(tmp_path):
     content["runs"][best.place]["status"] = "pruned"
     (sweep / "sweep.json").write_text(json.dumps(content))
     assert gather([sweep]).sweeps[0].best.place != best.place
-    path = sweep_page.write(sweep)
+    path = compare(sweep).page
     assert "3 of 3 trials" in read(path).text and "badge good" in path.read_text()
     assert "2 of 3" in read(path).text and "1 pruned" in read(path).text
 
 
 def test_a_trial_without_a_run_counts_as_failed(tmp_path):
     refused = {"trial": 3, "overrides": {"optimizer.lr": 9}, "error": "not <possible>"}
-    page = read(sweep_page.write(make_sweep(tmp_path, trials=3, failed=0, head={"refused": [refused]})))
+    page = read(compare(make_sweep(tmp_path, trials=3, failed=0, head={"refused": [refused]})).page)
     assert "3 of 4 trials" in page.text
     assert page.tiles["Trials"] == ("3 of 4", "completed, 1 failed")
     assert page.tables["failures"][1:] == [["3", "optimizer.lr=9", "failed", "not <possible>"]]
@@ -307,7 +307,7 @@ def test_a_trial_whose_process_was_killed_is_not_running(tmp_path):
     (sweep / "sweep.json").write_text(json.dumps(content))
     result = sweep / last["dir"] / "result.json"
     result.write_text(json.dumps(json.loads(result.read_text()) | {"status": "running"}))
-    page = read(sweep_page.write(sweep))
+    page = read(compare(sweep).page)
     assert page.tables["failures"][1][2:] == ["interrupted", "its process was killed (SIGKILL)"]
 
 
@@ -317,7 +317,7 @@ def test_a_parameter_that_a_trial_does_not_have_is_not_null(tmp_path):
     content["swept"] = [*content["swept"], "optimizer.momentum"]
     content["runs"][0]["overrides"]["optimizer.momentum"] = 0.9
     (sweep / "sweep.json").write_text(json.dumps(content))
-    path = sweep_page.write(sweep)
+    path = compare(sweep).page
     head, *body = read(path).tables["trials-lr"]
     assert sorted(row[head.index("momentum")] for row in body) == ["0.9", MISSING, MISSING]
     assert 'data-value="0.9"' in path.read_text(), "one that lacks it made numbers into words, which sort otherwise"

@@ -109,7 +109,7 @@ def _no_pages(monkeypatch):
     from visionlab.reports import run_page, sweep_page
 
     monkeypatch.setattr(run_page, "write", lambda directory: Path(directory) / "report.html")
-    monkeypatch.setattr(sweep_page, "write", lambda directory: Path(directory) / "report.html")
+    monkeypatch.setattr(sweep_page, "write", lambda sweep, **_: sweep.directory / "report.html")
 
 
 @pytest.fixture

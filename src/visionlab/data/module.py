@@ -191,16 +191,13 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return what a result records about the data.
 
         name, classes, train, val, test: counts. split_hash: of which image is where. fingerprint: of the contents of
-        the files. skipped: bad files. others: files left out for their endings, counted by these. removed: by filter.
-        duplicates: images that have an identical one before them; of these `across` were taken out of train (or
-        validation), as their likes are in validation or test, and `disputed` have likes in other classes.
-        expanded_from: originals of an enlarged training split. listing: of files that nobody published, which may
-        change from one run to the next.
+        the files. contents: the same of validation and of test alone. skipped: bad files. others: files left out for
+        their endings, counted by these. removed: by filter. duplicates: images that have an identical one before them;
+        of these `across` were taken out of train (or validation), as their likes are in validation or test, and
+        `disputed` have likes in other classes. expanded_from: originals of an enlarged training split. listing: of
+        files that nobody published, which may change from one run to the next.
         """
         splits, rows, groups = self.splits, self.fit.rows, self.fit.groups
-        content = hashlib.sha256()
-        for row in np.concatenate([splits.train, splits.val, splits.test]):
-            content.update(canonical(self.index.names[row]) + self.store.digests[row].tobytes())
         again = rows[groups[rows] != rows]
         disputed = self.index.labels[again] != self.index.labels[groups[again]]
         summary: dict[str, Any] = {
@@ -210,7 +207,8 @@ class ImageDataModule(LightningDataModule, ABC):
             "val": len(splits.val),
             "test": len(splits.test),
             "split_hash": splits.hash(self.index),
-            "fingerprint": content.hexdigest()[:16],
+            "fingerprint": self._fingerprint(splits.train, splits.val, splits.test),
+            "contents": {"val": self._fingerprint(splits.val), "test": self._fingerprint(splits.test)},
             "skipped": self.fit.skipped,
             "others": dict(self.index.others),
             "removed": self.fit.removed,
@@ -221,6 +219,13 @@ class ImageDataModule(LightningDataModule, ABC):
         if not self.published and self.index.stamps is not None:
             summary["listing"] = self.index.listing()
         return summary
+
+    def _fingerprint(self, *splits: IntArray) -> str:
+        """Return a digest of the names of images and of the contents of their files."""
+        content = hashlib.sha256()
+        for row in np.concatenate(splits):
+            content.update(canonical(self.index.names[row]) + self.store.digests[row].tobytes())
+        return content.hexdigest()[:16]
 
     def image_names(self, rows: Tensor | Sequence[int]) -> list[str]:
         """Return the paths of the images, relative to `root`, with forward slashes; a variant's ends in #number."""

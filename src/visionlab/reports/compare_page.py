@@ -6,7 +6,7 @@ from pathlib import Path
 from visionlab.reports import comparing, svg, sweep_page, verdicts
 from visionlab.reports.gather import Gathered
 from visionlab.reports.numbers import percent
-from visionlab.reports.page import Html, Page, Tile, callout, join, tiles
+from visionlab.reports.page import Html, Page, Tile, callout, join, note, tiles
 from visionlab.reports.paired import PairedTest
 
 
@@ -29,7 +29,9 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
         badge="" if len(done) == len(entries) else f"{len(done)} of {len(entries)} completed",
         badge_kind="warn",
     )
-    page.section("Summary", _remarks(gathered), tiles(_headline(gathered, metric)))
+    chosen = len(comparing.ranked(entries, metric))
+    luck = note(comparing.luck(chosen, metric))
+    page.section("Summary", _remarks(gathered), tiles(_headline(gathered, metric)), luck)
     page.section("Runs", comparing.run_table(gathered, entries, path, metric))
     page.section("Is it really better?", *verdicts.tests(tests, untested, metric))
     page.section("Repetitions", *verdicts.repetition_table(verdicts.repetitions(entries)))
@@ -73,14 +75,19 @@ def _headline(gathered: Gathered, metric: str) -> list[Tile]:
 
 def _remarks(gathered: Gathered) -> Html:
     """What makes the runs hard to compare."""
-    results = [entry.run.result.get("data") or {} for entry in comparing.completed(gathered.entries)]
-    parts = []
+    done = comparing.completed(gathered.entries)
+    results = [entry.run.result.get("data") or {} for entry in done]
     if len({data.get("name") for data in results}) > 1:
-        parts.append(callout("These runs are on different data sets, so their accuracies cannot be compared directly."))
-    elif len({data.get("split_hash") for data in results}) > 1:
+        return callout("These runs are on different data sets, so their accuracies cannot be compared directly.")
+    parts = []
+    divisions = {data.get("split_hash") for data in results}
+    # Where they only train on more or fewer images, their validation images are the same.
+    if len(divisions) > 1 and len({entry.contents("val") for entry in done} - {None}) != 1:
         parts.append(
-            callout("These runs divided the images differently (split hash), so their validation images differ.")
+            callout(
+                "These runs divided the images differently, or have different ones: their validation images differ."
+            )
         )
-    if len({data.get("fingerprint") for data in results}) > 1 and len({data.get("name") for data in results}) == 1:
-        parts.append(callout("The data set changed between these runs (fingerprint)."))
+    if len({(data.get("split_hash"), data.get("fingerprint")) for data in results}) > len(divisions):
+        parts.append(callout("The files of the data set changed between these runs (fingerprint)."))
     return join(parts)

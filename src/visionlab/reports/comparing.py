@@ -34,18 +34,31 @@ def ranked(entries: Sequence[Entry], metric: str, mode: str = "max") -> list[Ent
     return sorted(known, key=lambda entry: sign * entry.metric(metric))
 
 
+def luck(chosen: int, metric: str) -> str:
+    """What to know of the best of several runs; empty of a single one."""
+    if chosen < 2:
+        return ""
+    images = {"test/acc": "test", "val/acc": "validation"}.get(metric)
+    where = f"on the same {images} images " if images else ""
+    return (
+        f"The best of {chosen:,} {where}is the best in part by luck, so its figure flatters; an interval is that of "
+        "one run, without this choice."
+    )
+
+
 def rows(gathered: Gathered) -> list[dict[str, Any]]:
     """One flat row a run, for the CSV file and for Python: raw numbers, None where there is none."""
     every = [entry.run.result for entry in gathered.entries]
     metrics = sorted({name for result in every for name in result.get("metrics") or {}}, key=_metric_order)
     reported = list(dict.fromkeys(name for result in every for name in _references(result)))
+    keys = [key for key in gathered.keys if key not in ("data", "model")]  # classes, where these columns have names
     made = []
     for entry in gathered.entries:
         result = entry.run.result
         model, seconds = result.get("model") or {}, result.get("seconds") or {}
         made.append(
             {"run": entry.label, "status": entry.status, "data": entry.data, "model": entry.model}
-            | {key: entry.settings.get(key) for key in gathered.keys}
+            | {key: entry.settings.get(key) for key in keys}
             | {"seed": entry.seed}
             | {name: (result.get("metrics") or {}).get(name) for name in metrics}
             | {f"reported {name}": _references(result).get(name) for name in reported}

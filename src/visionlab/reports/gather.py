@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,6 +58,15 @@ class Entry:
         """The seed of its training."""
         return self.run.result.get("seed", self.settings.get("seed"))
 
+    @property
+    def repetition(self) -> tuple[str, ...]:
+        """What its repetitions differ in: seeds and the fold."""
+        return tuple(settings.written(value) for key, value in self.settings.items() if settings.repeats(key))
+
+    def contents(self, split: str) -> str | None:
+        """A digest of the images that it is evaluated on, None where the run does not say."""
+        return ((self.run.result.get("data") or {}).get("contents") or {}).get(split)
+
     def metric(self, name: str) -> float:
         """A metric of its best checkpoint, NaN if there is none."""
         return number((self.run.result.get("metrics") or {}).get(name))
@@ -73,7 +83,7 @@ class Gathered:
 
 
 def gather(directories: Sequence[str | Path]) -> Gathered:
-    """Find the runs of directories: a run's own, a sweep's, or a folder that holds runs.
+    """Find the runs of directories: a run's own, a sweep's, or a folder that holds runs or sweeps.
 
     Raises:
         RunError: A directory is missing or holds no run, or none was named.
@@ -92,6 +102,8 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
         # A killed process leaves `running` behind; its sweep saw it die.
         if own.get("status") == "running" and told["status"] not in (None, "running"):
             own = told
+        if not own and told["status"] == "completed":  # its directory was removed since
+            told = {"status": "missing", "error": "its directory is gone"}
         entry.status = str(own.get("status") or told["status"] or "not begun")
         entry.error = str(own.get("error") or told["error"] or "")
         entry.overrides = known.get("overrides") or entry.overrides
@@ -103,8 +115,10 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
         elif (directory / "result.json").is_file():
             add(directory)
         else:
-            for path in _runs_below(directory):
+            runs, nested = _below(directory)
+            for path in runs:
                 add(path)
+            sweeps += [_sweep(path, add) for path in nested]
     found = list(entries.values())
     flats = [entry.settings for entry in found if entry.settings]  # a run that never began has no config
     keys = settings.differing(flats)
@@ -113,21 +127,22 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
     return Gathered(found, sweeps, keys, columns)
 
 
-def _runs_below(directory: Path) -> list[Path]:
+def _below(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Return the runs and the sweeps that a folder holds."""
     if not directory.is_dir():
         siblings = [path.name for path in directory.parent.iterdir()] if directory.parent.is_dir() else []
         hint = nearest(directory.name, siblings)
         remedy = hint if hint.startswith("did you mean") else "runs lie in outputs/, unless outputs=<dir> moved them"
         raise RunError("no such directory", where=str(directory), remedy=remedy)
-    found = sorted(path.parent for path in directory.glob("*/result.json"))
-    if not found:
+    runs, sweeps = (sorted(path.parent for path in directory.glob(f"*/{name}.json")) for name in ("result", "sweep"))
+    if not runs and not sweeps:
         raise RunError(
             "no run lies here",
             where=str(directory),
             remedy="name a directory that `python -m visionlab.train` printed (it holds result.json), "
             "a sweep's (sweep.json), or a folder of such",
         )
-    return found
+    return runs, sweeps
 
 
 def _sweep(directory: Path, add: Any) -> Sweep:
@@ -214,9 +229,11 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
         models = list(dict.fromkeys(entry.model for entry in entries))
         for entry in entries:
             entry.hue = colour(models.index(entry.model)) if len(models) <= 8 else colour(0)
-    seen: dict[str, int] = {}
-    for entry in entries:
-        seen[entry.label] = seen.get(entry.label, 0) + 1
+    seen = Counter(entry.label for entry in entries)
     for entry in entries:
         if seen[entry.label] > 1:
             entry.label += f" {entry.run.dir.name[-4:]}"
+    twice = [label for label, count in Counter(entry.label for entry in entries).items() if count > 1]
+    for entry in entries:
+        if entry.label in twice:  # one run in several folders, as of other machines or versions
+            entry.label += f" of {entry.run.dir.parent}"

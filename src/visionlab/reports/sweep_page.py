@@ -7,29 +7,37 @@ from functools import partial
 from pathlib import Path
 
 from visionlab.reports import charts, comparing, settings, svg, verdicts
-from visionlab.reports.gather import gather
 from visionlab.reports.importance import importance
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
+from visionlab.reports.paired import PairedTest
 from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis, Keep
 from visionlab.reports.trials import Sweep, Trial
 
 
-def write(directory: str | Path) -> Path:
-    """Write report.html and figures/ of a sweep directory from its sweep.json and its runs.
+def paired(sweep: Sweep) -> tuple[list[PairedTest], int]:
+    """Test its runs pairwise, see `verdicts.paired_tests`; where trials are repeated, their deviations tell more."""
+    if sweep.replicates or not sweep.objective.endswith("/acc"):
+        return [], 0
+    return verdicts.paired_tests(sweep.entries, sweep.objective)
+
+
+def write(sweep: Sweep, *, tests: list[PairedTest], untested: int) -> Path:
+    """Write report.html and figures/ into a sweep's directory.
 
     It may be called at any time: while trials are under way, the page shows the best so far.
 
+    Args:
+        sweep: The sweep.
+        tests: The paired tests of its runs.
+        untested: The completed runs that have no part in them.
+
     Returns:
         The path of the page.
-
-    Raises:
-        RunError: The directory holds no readable sweep.json.
     """
-    target = Path(directory) / "report.html"
-    sweep = gather([directory]).sweeps[0]
+    target = sweep.directory / "report.html"
     done = sum(trial.status in ("completed", "pruned") for trial in sweep.trials)
     kind = "good" if done == _total(sweep) and _over(sweep) else "warn"
     badge = f"{done} of {_total(sweep)} trials"
@@ -44,7 +52,6 @@ def write(directory: str | Path) -> Path:
     page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None, keep))
     if sweep.objective.endswith("/acc"):
         page.section("Cost", *comparing.costs(sweep.entries, sweep.objective, keep))
-        tests, untested = verdicts.paired_tests(sweep.entries, sweep.objective) if not sweep.replicates else ([], 0)
         page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
     page.section("Failed trials", *failures(sweep))
     svg.write_files(drawn, target)
@@ -109,6 +116,7 @@ def best(sweep: Sweep) -> list[Html]:
         parts += [
             note(f"The best {state}: {name or winner.entries[0].label}. To train it alone:"),
             code(command(sweep, winner)),
+            note(comparing.luck(len(sweep.ranked), sweep.objective)),
         ]
     return parts
 
@@ -256,7 +264,7 @@ def failures(sweep: Sweep) -> list[Html]:
          error or "no reason was recorded")
         for trial in sweep.trials
         for entry, (status, error) in zip(trial.entries, trial.outcomes, strict=True)
-        if status in {"failed", "interrupted"}
+        if status in {"failed", "interrupted", "missing"}
     ]  # fmt: skip
     rows += [
         (row["trial"], ", ".join(f"{k}={settings.written(v)}" for k, v in row["overrides"].items()), "failed",

@@ -18,14 +18,26 @@ _SPLITS = {"test": "test", "val": "validation"}
 def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest], int]:
     """Test the runs pairwise on the split of the metric, the best first; only those on the same images as the best.
 
+    Repetitions of one experiment are not tested against each other.
+
     Returns:
         The tests, and how many completed runs have no part in them.
     """
     split = metric.partition("/")[0]
     known = [(entry, entry.run.predictions(split)) for entry in ranked(entries, metric) if split in entry.run.splits]
-    alike = [(entry.label, predicted) for entry, predicted in known if same_images(known[0][1], predicted)]
-    made = each_pair([name for name, _ in alike], [predicted for _, predicted in alike])
-    return made, len(completed(entries)) - len(alike)
+    alike = [
+        (entry, predicted)
+        for entry, predicted in known
+        if _same_files(known[0][0], entry, split) and same_images(known[0][1], predicted)
+    ]
+    names, groups = [entry.label for entry, _ in alike], [entry.group for entry, _ in alike]
+    return each_pair(names, [predicted for _, predicted in alike], groups), len(completed(entries)) - len(alike)
+
+
+def _same_files(a: Entry, b: Entry, split: str) -> bool:
+    """Whether nothing says that images of the same names are others: folders of two cameras have the same names."""
+    contents = [entry.contents(split) for entry in (a, b)]
+    return a.data == b.data if None in contents else contents[0] == contents[1]
 
 
 def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]:
@@ -137,7 +149,9 @@ def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """
     groups: dict[int, list[Entry]] = {}
     for entry in completed(entries):
-        groups.setdefault(entry.group, []).append(entry)
+        members = groups.setdefault(entry.group, [])
+        if all(entry.repetition != other.repetition for other in members):  # not one run in two folders
+            members.append(entry)
     if all(len(members) < 2 for members in groups.values()):
         return []
     made = []
