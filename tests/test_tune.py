@@ -91,6 +91,18 @@ def test_batch_sizes_end_where_memory_does(tmp_path, monkeypatch, fits):
             visionlab.tune(asked, directory=tmp_path)
 
 
+@pytest.mark.parametrize("door", [lambda asked: visionlab.tune([*asked, "steps=1"]), visionlab.probe])
+def test_a_lack_of_memory_is_said(tmp_path, monkeypatch, door):
+    def forward(network, images):
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GiB). Tried to allocate 1.00 GiB")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SimpleCNN, "forward", forward)
+    with pytest.raises(DeviceError, match="no room for 1") as raised:
+        door([*QUICK, "data.batch_size=64"])
+    assert raised.value.where == "data.batch_size=64"
+
+
 def test_the_range_test_suggests_a_rate_between_its_ends(tmp_path):
     rows = visionlab.tune([*QUICK, "what=lr", "min_lr=1e-5", "max_lr=1"], directory=tmp_path)
     assert rows[0]["lr"] == pytest.approx(1e-5) and rows[0]["lr"] < rows[-1]["lr"] <= 1

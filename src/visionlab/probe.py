@@ -50,7 +50,7 @@ def probe(
     if data.has_test:
         loaders["test"] = data.test_dataloader()
     found, labels = {}, {}
-    with torch.no_grad():
+    with torch.no_grad(), devices.enough_memory(plain["data"]["batch_size"], key="data.batch_size"):
         for split, loader in loaders.items():
             batches = [(features.features(network, preprocess(b.images.to(device))).cpu(), b.labels) for b in loader]
             found[split] = torch.cat([batch[0] for batch in batches])

@@ -55,7 +55,8 @@ def tune(
     devices.check(plain["trainer"])
     place = Path(directory or f"{plain['outputs']}/tune/{what}-{plain['data']['name']}-{plain['model']['name']}")
     measure = {"speed": tuning.speed, "lr": tuning.learning_rate, "batch_size": tuning.batch_size}[what]
-    rows, advice = measure(asked, place)
+    with devices.enough_memory(plain["data"]["batch_size"], key="data.batch_size"):
+        rows, advice = measure(asked, place)
     runs.write_csv(place / f"{what}.csv", rows)
     # A folder that --config-dir can name: `--config-dir <place> +advice=<what>`.
     body = OmegaConf.to_yaml(OmegaConf.from_dotlist(advice)) if advice else "{}\n"
