@@ -120,6 +120,28 @@ def test_unreadable_files(found):
     assert reasons["tomato/<b>empty.jpg"] == "empty file"
 
 
+def test_a_class_of_which_nothing_can_be_read_is_shown(tmp_path):
+    filters({name: {(40 + i, 60 + i): 1 for i in range(12)} for name in ("cat", "dog")}, tmp_path / "photos")
+    (tmp_path / "photos" / "heic").mkdir()
+    for number in range(9):
+        (tmp_path / "photos" / "heic" / f"{number}.jpg").write_bytes(b"\0\0\0\x18ftypheic and no JPEG")
+    found = explore(["data=folder", f"data.root={tmp_path / 'photos'}", "data.image_size=16"], out=tmp_path / "shown")
+    assert len(rows(found, "unreadable")) == 9
+    assert [(row["all"], row["train"]) for row in rows(found, "classes") if row["class"] == "heic"] == [("9", "0")]
+    assert "no image to train on of heic: training stops at that" in found.page.read_text()
+    assert "no image to train on of heic" in findings(found.survey)
+    with pytest.raises(DataError, match="heic"):
+        data_module(compose(["data=folder", f"data.root={tmp_path / 'photos'}", "data.on_bad_image=skip"]))
+
+
+def test_where_nothing_can_be_read_there_is_nothing_to_show(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "0.jpg").write_bytes(b"no JPEG")
+    with pytest.raises(DataError, match="no image is left of 2 of 2 classes"):
+        explore(["data=folder", f"data.root={tmp_path / 'photos'}"], out=tmp_path / "shown")
+
+
 def test_what_the_command_says_already_is_not_suggested_again(found):
     command = "python -m visionlab.train data=folder"
     for given, warned in (([], True), (["data.on_bad_image=skip"], False)):

@@ -51,7 +51,7 @@ def explore(
     from visionlab.reports import exploration
     from visionlab.training.build import data_module
 
-    survey = Survey(data_module(asked))
+    survey = Survey(data_module(asked, empty_classes=True))
     folder = Path(chosen or Path(plain["outputs"]) / "explore" / plain["data"]["name"])
     page = exploration.write(survey, folder, given=list(overrides))
     return Exploration(folder, page, survey)

@@ -89,8 +89,17 @@ class Fit:
     removed: dict[str, int]
 
 
-def check(index: Index, store: Store, policy: Literal["error", "skip"], filters: Filters) -> Fit:
+def check(
+    index: Index, store: Store, policy: Literal["error", "skip"], filters: Filters, *, empty_classes: bool = False
+) -> Fit:
     """Find the images that are fit for use.
+
+    Args:
+        index: The images.
+        store: Their pixels, and what is known of them.
+        policy: What bad files are: an error, or left out.
+        filters: Which of the others are left out.
+        empty_classes: Whether classes may be left without images, as long as there are any.
 
     Raises:
         DataError: Bad files under the policy "error", or a class of which nothing is left.
@@ -107,7 +116,7 @@ def check(index: Index, store: Store, policy: Literal["error", "skip"], filters:
         usable &= passed
     rows = np.flatnonzero(usable)
     counts = np.bincount(index.labels[rows], minlength=len(index.classes))
-    if len(gone := np.flatnonzero(counts == 0)):
+    if len(gone := np.flatnonzero(counts == 0)) and not (empty_classes and len(rows)):
         causes = [f"{count} by data.{name}" for name, count in removed.items() if count]
         causes += [f"{len(store.errors)} that cannot be read"] if store.errors else []
         raise DataError(

@@ -127,6 +127,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.augment, self.expand, self.seed = augment, expand, seed
         self.sampled = False  # whether only the first batches of validation or test will be taken
         self.divided = True  # False: all images are meant, as one split
+        self.empty_classes = False  # whether classes may have no images that can be used: to look at, not to learn
         self._ready = False
 
     @abstractmethod
@@ -168,10 +169,13 @@ class ImageDataModule(LightningDataModule, ABC):
             )
         self.store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
         self.index.frames = None  # the store has their pixels
-        self.fit = check(self.index, self.store, self.on_bad_image, self.filters)
+        empty = self.empty_classes
+        self.fit = check(self.index, self.store, self.on_bad_image, self.filters, empty_classes=empty)
         rows, none = self.fit.rows, np.zeros(0, dtype=np.int64)
         self.splits = (
-            divide(self.index, rows, self.fit.groups, self.plan) if self.divided else Splits(rows, none, none, none)
+            divide(self.index, rows, self.fit.groups, self.plan, empty_classes=empty)
+            if self.divided
+            else Splits(rows, none, none, none)
         )
         self.has_test = len(self.splits.test) > 0
         self.variants: Variants | None = None

@@ -78,7 +78,7 @@ class Splits:
         return digest.hexdigest()[:16]
 
 
-def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits:
+def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_classes: bool = False) -> Splits:
     """Divide rows of an index.
 
     Args:
@@ -86,6 +86,7 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits
         rows: int64 [M], the rows that are fit for use.
         groups: int64 [N], equal for images that are byte-identical; a group is never divided.
         plan: How.
+        empty_classes: Whether there may be classes without images to train on.
 
     Raises:
         DataError: No image is left to train or to validate on.
@@ -113,7 +114,7 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan) -> Splits
     train, val, test, leaks = (np.flatnonzero(side == name) for name in (Split.TRAIN, Split.VAL, Split.TEST, LEAK))
     train = part(train, labels, keys, plan.train_fraction)
     counts = np.bincount(index.labels[train], minlength=len(index.classes))
-    if len(bare := np.flatnonzero(counts == 0)):
+    if len(bare := np.flatnonzero(counts == 0)) and not (empty_classes and len(train)):
         copies = int(np.isin(labels[leaks], bare).sum())
         why = f"; {copies:,} of them are copies of images to validate or test on" if copies else ""
         raise DataError(

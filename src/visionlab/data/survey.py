@@ -105,6 +105,11 @@ class Survey:
         return counts
 
     @cached_property
+    def untaught(self) -> list[str]:
+        """The classes without an image to train on: all of theirs are bad, filtered out, or held back."""
+        return [self.index.classes[label] for label in np.flatnonzero(self.class_counts["train"] == 0)]
+
+    @cached_property
     def shapes(self) -> Shapes:
         """Frequent and unusual shapes of the readable images."""
         return measure_shapes(self.store.sizes, self.readable)

@@ -62,6 +62,8 @@ def findings(survey: Survey) -> list[str]:
         + ", ".join(f"{count:,} {SPLITS[name].lower()}" for name, count in sizes.items())
         + (f", {left:,} left out" if (left := int(counts["left out"].sum())) else "")
     ]
+    if survey.untaught:
+        lines.append(f"no image to train on of {', '.join(survey.untaught[:5])}{', ...' * (len(survey.untaught) > 5)}")
     if survey.unreadable:
         lines.append(f"{_some(len(survey.unreadable), 'file')} cannot be read")
     if survey.index.others:
@@ -137,7 +139,7 @@ def _advice(survey: Survey, given: Sequence[str]) -> Iterator[Html]:
     if survey.unreadable:
         data.append((SKIP, f"trains without {_some(len(survey.unreadable), 'unreadable file')}"))
     others = []
-    if counts.max() > 2 * counts.min():
+    if counts.max() > 2 * counts.min() and not survey.untaught:
         others.append(("data.sampler=balanced", "shows each class equally often"))
         others.append(("loss=weighted_cross_entropy", "or weighs the rare classes more in the loss"))
     own = survey.colours["train"]
@@ -161,6 +163,8 @@ def _some(count: int, what: str) -> str:
 
 def _classes(survey: Survey, keep: Keep) -> Iterator[Html]:
     counts, names = survey.class_counts, survey.index.classes
+    if survey.untaught:
+        yield callout(f"There is no image to train on of {', '.join(survey.untaught)}: training stops at that.")
     order = np.argsort(-counts["all"], kind="stable")
 
     def chart(which: str) -> Html:

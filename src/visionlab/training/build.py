@@ -49,12 +49,13 @@ def for_evaluation(config: DictConfig, run: Run, accelerator: str | None = None)
     return config
 
 
-def data_module(config: DictConfig, *, divided: bool = True) -> ImageDataModule:
+def data_module(config: DictConfig, *, divided: bool = True, empty_classes: bool = False) -> ImageDataModule:
     """Build and set up the data module of a run.
 
     Args:
         config: The composed config.
         divided: Whether the images are divided; False: all of them are the training split.
+        empty_classes: Whether classes may have no images that can be used, as for one who only looks.
 
     Raises:
         DataError: The data are missing or unfit.
@@ -73,7 +74,7 @@ def data_module(config: DictConfig, *, divided: bool = True) -> ImageDataModule:
     )(augment=augment, seed=config.seed, expects=expects)  # fmt: skip
     limits = [config.get("trainer", {}).get(f"limit_{split}_batches", 1.0) for split in ("val", "test")]
     data.sampled = any(isinstance(limit, int) or limit < 1 for limit in limits)  # int 1 is one batch, 1.0 all
-    data.divided = divided
+    data.divided, data.empty_classes = divided, empty_classes
     data.prepare_data()
     data.setup()
     for split in ("train", "val", "test"):
