@@ -110,6 +110,20 @@ def test_a_named_study_keeps_to_its_settings(sweeping, capsys):
     assert sweeping.command(*command, "sweep.n_trials=2") == 0 and len(sweeping.runs) == 2
 
 
+def test_a_search_keeps_to_its_ranges(sweeping, capsys):
+    """Its trials are counted together: those of the old range would answer for the new one."""
+    fixed = ("sweep=optuna", "trainer.max_epochs=1", "sweep.n_trials=1")
+    assert sweeping.command(*fixed, "optimizer.lr=tag(log,interval(1e-3,1e-1))") == 0
+    assert sweeping.command(*fixed, "optimizer.lr=tag(log,interval(0.001,0.1))") == 0, "the same numbers"
+    capsys.readouterr()
+    for other, words in (("interval(0.5,0.9)", "not 0.5 to 0.9"), ("0.7,0.8", "not one of 0.7, 0.8")):
+        assert sweeping.command(*fixed, f"optimizer.lr={other}") == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert "begun with optimizer.lr 0.001 to 0.1, log" in said and words in said and "sweep.name=<new>" in said
+    assert len(sweeping.runs) == 1
+    assert sweeping.command(*fixed, "optimizer.lr=0.7,0.8", "sweep.name=anew") == 0 and len(sweeping.runs) == 2
+
+
 def test_a_combination_that_nobody_foresaw_is_a_failed_trial_on_the_page_too(sweeping, capsys):
     averages = ("callbacks.ema.decay=null,0.9", "callbacks.swa.start=null,0.5")  # each alone is possible
     command = ("sweep=optuna", "sweep.sampler=grid", "trainer.max_epochs=1", *averages)

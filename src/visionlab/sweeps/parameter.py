@@ -82,6 +82,14 @@ class Parameter:
         """Return the value that a stored choice stands for."""
         return self.values[self.choices.index(stored)] if stored in self.choices else stored
 
+    def __str__(self) -> str:
+        if self.values:
+            words = f"one of {', '.join(map(space.written, self.values))}"
+        else:
+            step = f" in steps of {self.step}" if self.step is not None else ", log" if self.log else ""
+            words = f"{self.low} to {self.high}{step}"
+        return words + "".join(f", where {key} is {' or '.join(map(str, of))}" for key, of in self.when.items())
+
     @property
     def extremes(self) -> list[Any]:
         """All choices, or both ends of a range."""

@@ -119,6 +119,19 @@ class Search:
             self._study.tell(asked, state=state, skip_if_finished=True)
         return ()
 
+    def _keep_to_its_space(self) -> None:
+        """Refuse another range: its trials would be answered by those of the old one, as they are counted together."""
+        asked = {key: str(parameter) for key, parameter in self._space.items()}
+        begun: dict[str, str] = self._study.user_attrs.get("space", asked)
+        for key, words in asked.items():
+            if begun.get(key) != words:
+                raise ConfigError(
+                    f"this search was begun with {key} {begun.get(key, 'left alone')}, not {words}",
+                    where=key,
+                    remedy="give sweep.name=<new> for a search of its own",
+                )
+        self._study.set_user_attr("space", asked)
+
     # The study -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
@@ -142,6 +155,7 @@ class Search:
             raise ConfigError("the study was begun with other settings", where="sweep.name", remedy=remedy)
         self._study.set_user_attr("objectives", list(self._plan.objectives))
         self._study.set_user_attr("setting", setting)
+        self._keep_to_its_space()
         with FileLock(folder / ".study.lock"):  # of two that begin together, the second sees the first
             known = self._study.get_trials(deepcopy=False)
             begun_before = len(known) + self._others()
