@@ -56,3 +56,17 @@ def test_same_seed_gives_the_same_initial_state(build, name):
     assert all(torch.equal(found[key], expected[key]) for key in set(expected) - own)
     for key in own:  # 1 over the root of the 1,280 features, not of the 10 classes
         assert torch.allclose(found[key], expected[key] * (10 / 1280) ** 0.5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_0", "mobilenet_v2", "resnet18"])
+def test_the_same_is_dropped_and_normalised_in_training(build, name):
+    torch.manual_seed(0)
+    theirs, ours = torchvision.models.get_model(name, weights=None, num_classes=10), build(name, image_size=224)
+    ours.load_state_dict(theirs.state_dict())
+    images, logits = torch.randn(4, 3, 64, 64), []
+    for network in (theirs, ours):
+        torch.manual_seed(1)
+        logits.append(network.train()(images))
+    torch.testing.assert_close(*logits)
+    for name, buffer in theirs.named_buffers():
+        torch.testing.assert_close(dict(ours.named_buffers())[name], buffer)
