@@ -54,6 +54,14 @@ def test_split_folders(make_folder, names):
     assert [(index.splits == split).sum() for split in (Split.TRAIN, Split.VAL, Split.TEST)] == [6, 2, 4]
 
 
+def test_images_beside_the_splits_are_spoken_of(make_folder, caplog):
+    for name, counts in (("train", (3, 3)), ("test", (1, 1)), ("dev", (2, 2)), ("notes", ())):
+        root = make_folder(counts, below=f"images/{name}", seed=len(name)).parent
+    (root / "notes").mkdir()
+    assert len(class_folders(root)) == 8
+    assert "dev beside" in caplog.text and "its 4 images are left out" in caplog.text and "notes" not in caplog.text
+
+
 def test_a_train_is_also_a_vehicle(make_folder):
     root = make_folder((2, 2))
     (root / "class0").rename(root / "train")
@@ -144,7 +152,7 @@ def test_errors_say_what_is_there_instead(make_folder, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()
     Image.new("RGB", (2, 2)).save(flat / "a.png")
-    with pytest.raises(DataError, match="no class folders"):
+    with pytest.raises(DataError, match=r"no class folders(.|\n)*data\.csv="):
         class_folders(flat)
 
 
@@ -165,7 +173,9 @@ def test_a_table_of_paths(make_folder, delimiter):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.png,cat\n", "no column 'path'"),
+        ("filename,label\na.png,cat\n", "no column 'path'(.|\n)*of its columns filename, call the one with the images"),
+        ("path,cat\na.png,1\n", "no column 'label'(.|\n)*of its columns cat, call the one with the classes label"),
+        ("path,label\na.png,cat\nb.png,dog\n", "none of the 2 images(.|\n)*as they are below data.root"),
         ("path,label\na.png,\n", "line 2"),
         ("path,label,split\na.png,cat,dev\n", "the split 'dev' is unknown"),
         ("path,label\na.png,cat\na.png,dog\n", "listed twice"),
@@ -180,6 +190,21 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         listed(tmp_path, tmp_path / "list.csv")
+
+
+def test_a_table_of_names_without_endings_is_told_of_them(make_folder):
+    root = make_folder((2, 2))
+    (root / "list.csv").write_text("path,label\nclass0/000,a\nclass1/000,b\n")
+    with pytest.raises(DataError, match=r"none of the 2 images.*class0/000\n(.|\n)*class0/000\.png"):
+        listed(root, root / "list.csv")
+
+
+def test_a_table_calls_splits_as_folders_may_be_called(make_folder):
+    root = make_folder((2, 2))
+    lines = ["path,label,split", "class0/000.png,a,Train", "class1/000.png,b,training"]
+    lines += ["class0/001.png,a,validation", "class1/001.png,b,Testing"]
+    (root / "list.csv").write_text("\n".join(lines))
+    assert listed(root, root / "list.csv").splits.tolist() == [Split.TRAIN, Split.VAL, Split.TRAIN, Split.TEST]
 
 
 def test_an_image_that_a_table_names_in_two_ways_is_one(make_folder):

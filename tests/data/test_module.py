@@ -227,6 +227,19 @@ def test_one_class_only(make_folder, folder):
         folder(make_folder((5,)))
 
 
+def test_class_folders_one_deeper_are_pointed_at(make_folder, folder):
+    root = make_folder((5, 5), below="archive/photos").parent
+    with pytest.raises(DataError, match=r"one class only: photos(.|\n)*archive/photos, if class0, class1 are"):
+        folder(root)
+
+
+def test_a_class_that_is_not_validated_is_named(make_folder, folder, caplog):
+    make_folder((5, 5, 5), below="images/train")
+    make_folder((2, 0, 2), below="images/val", seed=1)
+    folder(make_folder((2, 2, 2), below="images/test", seed=2).parent)
+    assert "no image to validate on of 1 of 3 classes: class1" in caplog.text and "to test of" not in caplog.text
+
+
 def test_a_batch_divides_among_devices(make_folder, folder):
     data = folder(make_folder((20, 20)), batch_size=4)
     strategy = SimpleNamespace(root_device=torch.device("cpu"))

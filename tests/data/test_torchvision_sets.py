@@ -14,7 +14,8 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
-from visionlab.config import check, compose, resolved
+from visionlab.checks import check
+from visionlab.config import compose, resolved
 from visionlab.data.torchvision_sets import TorchvisionSet
 from visionlab.errors import ConfigError, DataError
 from visionlab.training.build import data_module

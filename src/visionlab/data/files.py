@@ -166,6 +166,10 @@ def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
     train = [top for top, split in splits.items() if split == Split.TRAIN]
     # A folder that is called train may be a class, of vehicles say; then it lies among others and has no folders in it.
     if train and folders(root / below / train[0]) and (len(splits) > 1 or len(splits) == len(tops)):
+        for top in tops:
+            if top not in splits and (count := len(images(root, below + top))):
+                told = printable(top), ", ".join(splits), count
+                log.warning("%s beside %s has no split's name (train, val, test); its %d images are left out", *told)
         return [(f"{below}{top}/", split) for top, split in splits.items()]
     if len(set(splits.values())) > 1 and len(splits) == len(tops):
         raise DataError(
@@ -236,9 +240,23 @@ def no_images(root: Path) -> DataError:
     """Return the error for a folder without class folders that hold images; it says what is there instead."""
     direct = [path for path in root.iterdir() if sure(path.is_file)]
     if any(path.name.lower().endswith(EXTENSIONS) for path in direct):
-        what, remedy = "has images but no class folders", "put the images of each class into a folder of its own"
+        what = "has images but no class folders"
+        remedy = "put the images of each class into a folder of its own, or name them in a table: data.csv=<file>"
     else:
         kinds = Counter(ending(path.name) for path in root.rglob("*") if sure(path.is_file))
         what = f"has no images in class folders ({by_ending(kinds, 3) or 'no files at all'})"
         remedy = f"point data.root at a folder of class folders with images ({', '.join(EXTENSIONS)})"
     return DataError(f"the data folder {what}: {root}", where="data.root", remedy=remedy)
+
+
+def one_class(root: Path, name: str) -> DataError:
+    """Return the error for images that are all of one class; it looks whether the class folders lie one deeper."""
+    inner = root / name
+    below = folders(inner) if inner.is_dir() else []
+    return DataError(
+        f"the data set has one class only: {name}",
+        where=str(root),
+        remedy=f"give data.root={inner}, if {', '.join(map(printable, below[:3]))} are the classes"
+        if len(below) > 1
+        else "classification needs at least two class folders with images",
+    )

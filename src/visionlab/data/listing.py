@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from visionlab.data.files import build, class_folders, require_folder, stamped
+from visionlab.data.files import EXTENSIONS, MISSING, SPLIT_FOLDERS, build, class_folders, require_folder, stamped
 from visionlab.data.index import Index, Split, printable
-from visionlab.errors import DataError, nearest
+from visionlab.errors import DataError
 
-SPLITS = {"": Split.FREE, "train": Split.TRAIN, "val": Split.VAL, "test": Split.TEST}
+SPLITS = {"": Split.FREE, **SPLIT_FOLDERS}
+HOLDS = {"path": "the images' paths", "label": "the classes"}
 
 
 def find(root: Path, table: str | Path | None) -> Index:
@@ -29,11 +30,11 @@ def listed(root: Path, table: Path) -> Index:
     Args:
         root: Folder that the paths are relative to.
         table: UTF-8, with a header that names the columns `path` and `label` and perhaps `split` (train, val, test, or
-            empty for a random split). Comma, semicolon or tab divide the columns.
+            empty for a random split; written as the folders of splits are). Comma, semicolon or tab divide the columns.
 
     Raises:
         DataError: The file is missing, is no CSV, lacks a column, or has a row without a path or a label, with an
-            unknown split or with a path that came before under another label or split.
+            unknown split or with a path that came before under another label or split; or none of its images is there.
     """
     require_folder(root)
     try:
@@ -48,16 +49,16 @@ def listed(root: Path, table: Path) -> Index:
     with _legible(rows, table):
         columns = [name.strip().lower() for name in rows.fieldnames or []]
     rows.fieldnames = columns
-    for column in ("path", "label"):
+    for column, holds in HOLDS.items():
         if column not in columns:
-            remedy = (
-                f"begin the file with the line: path,label ({nearest(column, columns)})" if columns else "write rows"
-            )
+            given = ", ".join(name for name in columns if name not in HOLDS)
+            remedy = f"of its columns {given}, call the one with {holds} {column}" if given else "write path,label"
             raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
     seen: dict[str, tuple[str, str, Split]] = {}
     for row in _each(rows, table):
         where = f"{table}, line {rows.line_num}"
         path, label, split = ((row.get(column) or "").strip() for column in ("path", "label", "split"))
+        split = split.lower()
         if not path or not label or split not in SPLITS:
             what = f"the split {split!r} is unknown" if path and label else "a path or a label is missing"
             raise DataError(what, where=where, remedy="write path,label or path,label,split with train, val or test")
@@ -66,7 +67,18 @@ def listed(root: Path, table: Path) -> Index:
         if known[1:] != (label, SPLITS[split]):
             what = f"{printable(path)} is listed twice, as {known[1]!r} and as {label!r}, or in two splits"
             raise DataError(what, where=where, remedy="list each image once")
-    return build(root, [(*stamped(root, path), label, split) for path, label, split in seen.values()])
+    found = [(*stamped(root, path), label, split) for path, label, split in seen.values()]
+    if found and all(file[1:3] == MISSING for file in found):
+        first, *_ = (path for path, _, _ in seen.values())
+        with_ending = [first + ending for ending in EXTENSIONS if (root / (first + ending)).exists()]
+        raise DataError(
+            f"none of the {len(found)} images of the list is there; the first would be {printable(str(root / first))}",
+            where=str(table),
+            remedy=f"write the endings of the files: {printable(with_ending[0])}"
+            if with_ending
+            else "write the paths as they are below data.root",
+        )
+    return build(root, found)
 
 
 def _each(rows: "csv.DictReader[str]", table: Path) -> Iterator[dict[str, str]]:

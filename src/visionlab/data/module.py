@@ -16,16 +16,16 @@ from visionlab.data.batch import Batch
 from visionlab.data.checks import Filters, check
 from visionlab.data.download import Source
 from visionlab.data.expand import Expansion
-from visionlab.data.files import stamped
+from visionlab.data.files import one_class, stamped
 from visionlab.data.index import Index, IntArray, canonical, printable
 from visionlab.data.loader import Loader
 from visionlab.data.normalize import Normalize
-from visionlab.data.splits import Plan, Splits, divide
+from visionlab.data.splits import Plan, Splits, divide, tell_unseen
 from visionlab.data.store import open_store
 from visionlab.data.transform import Resize, Transform
 from visionlab.data.values import Triple, at_least_one, choice, pair, triple
 from visionlab.data.variants import Variants, open_variants
-from visionlab.errors import ConfigError, DataError
+from visionlab.errors import ConfigError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -162,11 +162,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
         if self.num_classes < 2:
-            raise DataError(
-                f"the data set has one class only: {self.classes[0]}",
-                where=str(self.root),
-                remedy="classification needs at least two class folders with images",
-            )
+            raise one_class(self.root, self.classes[0])
         self.store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
         self.index.frames = None  # the store has their pixels
         empty = self.empty_classes
@@ -178,6 +174,7 @@ class ImageDataModule(LightningDataModule, ABC):
             else Splits(rows, none, none, none)
         )
         self.has_test = len(self.splits.test) > 0
+        tell_unseen(self.index, self.splits)
         self.variants: Variants | None = None
         self._train, self._labels = self.splits.train, self.index.labels
         if self.expand is not None and self.divided:

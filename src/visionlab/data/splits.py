@@ -5,6 +5,7 @@ nor on the order in which a file system lists files.
 """
 
 import hashlib
+import logging
 import math
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from visionlab.data.index import Index, IntArray, Split, canonical
 from visionlab.data.values import share
 from visionlab.errors import ConfigError, DataError
 
+log = logging.getLogger(__name__)
 UNUSED, LEAK = -2, -3  # sides of images that are not fit for use, or have a copy on another side
 VAL_FRACTION = 0.2  # where neither the publisher nor the user says anything
 
@@ -218,3 +220,13 @@ def leading(rows: IntArray, labels: IntArray, keys: IntArray, wanted: IntArray) 
     order = rows[np.lexsort((rows, keys[rows], labels[rows]))]
     place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
     return np.sort(order[place < wanted[labels[order]]])
+
+
+def tell_unseen(index: Index, splits: Splits) -> None:
+    """Say of which classes validation or test has no image: figures say nothing about them."""
+    for name, rows in (("validate on", splits.val), ("test", splits.test)):
+        counts = np.bincount(index.labels[rows], minlength=len(index.classes))
+        missing = [index.classes[label] for label in np.flatnonzero(counts == 0)]
+        if missing and len(rows):
+            shown = ", ".join(missing[:5] + ["..."] * (len(missing) > 5))
+            log.warning("no image to %s of %d of %d classes: %s", name, len(missing), len(counts), shown)
