@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hydra.utils import get_object, instantiate
 
-from visionlab.config import check, choices, compose, conf_root, resolved
+from visionlab.checks import check, check_composed
+from visionlab.config import choices, compose, conf_root, resolved
 from visionlab.errors import ConfigError
 
 CONF = conf_root()
@@ -93,6 +94,11 @@ def test_every_key_is_explained(path):
         if base.exists():
             known |= _explained(base)[0]
     assert not _explained(path)[1] - known
+
+
+def test_a_key_of_ones_own_may_be_what_others_refer_to():
+    config = compose(["+width=64", "model.network.dense_units=${width}"])
+    check_composed(resolved(config), config)
 
 
 def test_overriding_order_does_not_matter():

@@ -55,6 +55,13 @@ def nothing_left(tmp_path):
     [
         (["optimizer.lrr=1"], "did you mean 'lr'"),
         (["optimizr.lr=1"], "did you mean 'optimizer'"),
+        (["lr=0.5"], "did you mean 'optimizer.lr'"),
+        (["+lr=0.5"], "nothing reads 'lr'\n  in: lr\n  do: did you mean 'optimizer.lr'"),
+        (["epochs=3"], "did you mean 'trainer.max_epochs'"),
+        (["+image_size=64"], "did you mean 'data.image_size'"),
+        (["batch_size=64"], "did you mean 'data.batch_size'"),
+        (["data.root=photos"], "give data=folder too"),
+        (["~model.compile"], "there is no model.compile"),
         (["modell=alexnet"], "did you mean 'model'"),
         (["model=alexnett"], "did you mean 'alexnet'"),
         (["data=cifar"], "did you mean 'cifar10'"),
@@ -156,6 +163,56 @@ def test_a_sweep_without_its_flag_is_told_of(door, tmp_path):
     assert "this is one run" in error and "-m sweep=seeds" in error
     _, error = door("-m", *QUICK, "sweep=seeds", "seed=0", "optimizer=sgd", "optimizer.lr=1e30")
     assert "this is one run" not in error
+
+
+@pytest.mark.parametrize(
+    "words", [["model.name=resnet20"], ["data.name=cifar10"], ["-m", "model.name=resnet20,resnet32"]]
+)
+def test_the_name_of_a_choice_is_not_its_choice(door, tmp_path, words):
+    code, error = door("trainer.max_epochs=1", *words)
+    assert code == 2 and f"give {words[-1].replace('.name', '')}" in error
+    nothing_left(tmp_path)
+
+
+def test_a_place_without_a_sweep_is_told_of(door, tmp_path):
+    _, error = door(*QUICK, "hydra/launcher=parallel", "optimizer=sgd", "optimizer.lr=1e30")
+    assert "this is one run" in error and "-m hydra/launcher=parallel" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["+lr=0.1,0.2"], "nothing reads 'lr'"),
+        (["data.root=one,two"], "give data=folder too"),
+    ],
+)
+def test_a_sweep_over_what_changes_nothing_is_refused(door, tmp_path, words, says):
+    code, error = door("-m", *QUICK, *words)
+    assert code == 2 and says in error
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("data: {batch_size: 8}", "# @package _global_"),
+        ("defaults: [{override /model: mlp}]\nseed: 4", "# @package _global_"),
+        ("data: holiday", "# @package _global_"),
+    ],
+)
+def test_an_experiment_that_would_change_nothing_names_its_first_line(door, tmp_path, text, says):
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text(text)
+    code, error = door("--config-dir", "own", *QUICK, "experiment=mine")
+    assert code == 2 and says in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(("group", "target"), [("model", "x.Y"), ("data", "x.Y"), ("augment", "x.Y")])
+def test_a_choice_without_the_base_is_told_to_begin_with_it(door, tmp_path, group, target):
+    (tmp_path / "own" / group).mkdir(parents=True)
+    (tmp_path / "own" / group / "mine.yaml").write_text(f"_target_: {target}\nname: mine\n")
+    code, error = door("--config-dir", "own", "trainer.max_epochs=1", f"{group}=mine")
+    assert code == 2 and "defaults: [_base, _self_]" in error and "Traceback" not in error
 
 
 def test_a_search_of_nothing_says_how_to_name_something(door):

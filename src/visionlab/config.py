@@ -6,6 +6,7 @@ Imports neither torch nor lightning: `--help`, `--cfg job` and tab completion mu
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from visionlab import runs, schema
+from visionlab import runs
 from visionlab.errors import ConfigError, UserError, nearest
 
 PACKAGE = "visionlab.conf"
@@ -88,74 +89,6 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return content
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Check the types and ranges of a resolved config, what goes together, and every `_target_` against its arguments.
-
-    Raises:
-        ConfigError: What is wrong with the first key that is.
-    """
-    for key in NEEDED:
-        node: Any = config
-        for part in key.split("."):
-            if not isinstance(node, Mapping) or part not in node:
-                raise ConfigError(f"there is no {key}", where=key, remedy=f"leave out what removes or empties {key}")
-            node = node[part]
-    for error in schema.violations(config):
-        raise error
-    for error in schema.contradictions(config):
-        raise error
-    _check_targets(config, "")
-
-
-def _check_targets(node: Any, path: str) -> None:
-    """Find arguments that a target does not take, before a run has spent an hour getting there."""
-    if not isinstance(node, Mapping):
-        return
-    for key, value in node.items():
-        _check_targets(value, f"{path}.{key}".lstrip("."))
-    target = node.get("_target_")
-    if not target or path == "sweep":  # a sweep is no object: visionlab.sweeps reads its keys
-        return
-    import inspect
-    from importlib.util import find_spec
-
-    from hydra.utils import get_object
-
-    try:
-        called = get_object(target)
-        parameters = inspect.signature(called).parameters
-    except ImportError as error:
-        extra = target.startswith("timm.") and find_spec("timm") is None
-        raise ConfigError(
-            f"{target} does not exist or cannot be imported",
-            where=f"{path}._target_",
-            remedy="pip install 'visionlab[timm]'" if extra else str(error).splitlines()[-1],
-        ) from error
-    except (ValueError, TypeError):
-        return  # a builtin without a signature
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in node:
-        ours = key.startswith("_") or key in OURS.get(path, ())
-        if not ours and key not in parameters:
-            raise ConfigError(
-                f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=nearest(key, parameters)
-            )
-
-
-# What Hydra lets one delete, and a run cannot do without.
-NEEDED = (
-    "data", "augment", "model", "loss", "optimizer", "scheduler", "trainer", "logger",
-    "callbacks.checkpoint.every_n_steps", "callbacks.progress.show",
-)  # fmt: skip
-
-# Keys of groups that visionlab takes out before the target is called.
-OURS = {
-    "optimizer": ("layer_decay", "decay_biases_and_norms"),
-    "scheduler": ("interval", "warmup_epochs", "monitor"),
-}
-
-
 def explain(error: BaseException) -> UserError:
     """Turn an error of Hydra's composition into one that names the nearest key or choice."""
     if isinstance(error, ValueError):
@@ -185,6 +118,9 @@ def explain(error: BaseException) -> UserError:
             if not known:
                 remedy = f"'{prefix}' has no keys yet; give it as a whole: '{prefix}={{{cause.key}: ...}}'"
                 return ConfigError(f"there is no key '{full}'", where=full, remedy=remedy)
+            if not prefix:
+                config: Any = OmegaConf.to_container(parent, resolve=False)
+                return ConfigError(f"there is no key '{full}'", where=full, remedy=nearest_path(full, config))
             return ConfigError(
                 f"there is no key '{full}'",
                 where=full,
@@ -196,11 +132,36 @@ def explain(error: BaseException) -> UserError:
         key, _, value = match[1].partition("=")
         remedy = f"to sweep over them add -m; a list is written '{key}=[{value}]', a text '{key}=\"{value}\"'"
         return ConfigError(f"{key} is given several values, which only a sweep takes", where=key, remedy=remedy)
+    if text and re.search(r"Could not override '\w+@experiment\.", text[0]):
+        return not_global()
     match = re.match(r"Could not override '([^']+)'\. No match in the defaults list", text[0]) if text else None
     if match:
         groups = [path.name for path in conf_root().iterdir() if path.is_dir() and not path.name.startswith("_")]
         return ConfigError(f"there is no group '{match[1]}'", where=match[1], remedy=nearest(match[1], groups))
     return ConfigError(" ".join(text[:2]) or type(error).__name__)
+
+
+def not_global() -> ConfigError:
+    """Return the error of an experiment's file whose keys Hydra puts below the key `experiment`."""
+    return ConfigError(
+        "what the experiment's file says is said of the key 'experiment' and would change nothing",
+        where="experiment",
+        remedy="begin the file with the line: # @package _global_",
+    )
+
+
+def nearest_path(key: str, config: Mapping[str, Any]) -> str:
+    """Return the question whether a key at the top was meant for one below it: `lr` for `optimizer.lr`."""
+    paths: dict[str, list[str]] = {str(name): [str(name)] for name in config if name != "hydra"}
+    for group in list(paths):
+        node = config[group]
+        for name in node if isinstance(node, Mapping) else ():
+            paths.setdefault(str(name), []).append(f"{group}.{name}")
+    close = get_close_matches(key, paths, n=1, cutoff=0.6)
+    if not close:
+        return nearest(key, map(str, config))
+    meant = [f"'{path}'" for path in paths[close[0]]]
+    return f"did you mean {' or '.join(meant)}?"
 
 
 def conf_root() -> Path:

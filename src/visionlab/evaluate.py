@@ -10,7 +10,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.config import check, resolved
+from visionlab.checks import check
+from visionlab.config import resolved
 from visionlab.errors import ConfigError, DataError, nearest
 from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations

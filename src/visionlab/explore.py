@@ -9,7 +9,8 @@ import hydra
 from omegaconf import DictConfig
 
 from visionlab import doors
-from visionlab.config import check, compose, own_files, resolved
+from visionlab.checks import check_composed
+from visionlab.config import compose, own_files, resolved
 
 if TYPE_CHECKING:
     from visionlab.data.survey import Survey
@@ -46,7 +47,7 @@ def explore(
     asked = config if config is not None else compose(overrides, name="explore")
     plain = resolved(asked)
     chosen = out or plain.pop("out")
-    check(plain)
+    check_composed(plain, asked)
     from visionlab.data.survey import Survey
     from visionlab.reports import exploration
     from visionlab.training.build import data_module

@@ -11,7 +11,8 @@ import hydra
 from omegaconf import DictConfig
 
 from visionlab import doors, runs
-from visionlab.config import check, compose, resolved
+from visionlab.checks import check_composed
+from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ def probe(
     plain = resolved(asked)
     if not isinstance(plain["k"], int) or plain["k"] < 1:
         raise ConfigError(f"k={plain['k']} neighbours cannot vote", where="k", remedy="give an integer at least 1")
-    check({key: value for key, value in plain.items() if key != "k"})
+    check_composed({key: value for key, value in plain.items() if key != "k"}, asked)
     import torch
 
     from visionlab.models import features

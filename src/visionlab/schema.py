@@ -1,6 +1,6 @@
 """Types and ranges of the keys that every run has: the root, the data, the trainer and the common optimizer keys.
 
-What is below a key with a `_target_` of its own is checked against that target's signature (visionlab.config.check).
+What is below a key with a `_target_` of its own is checked against that target's signature (visionlab.checks.check).
 """
 
 import itertools

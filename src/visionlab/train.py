@@ -9,7 +9,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.config import check, compose, resolved
+from visionlab.checks import check_composed, check_words
+from visionlab.config import compose, resolved
 from visionlab.errors import RunError
 from visionlab.runs import Run
 
@@ -34,11 +35,12 @@ def train(
     """
     if config is None:
         _warn_of_one_run(overrides)
+    check_words(overrides)
     asked = config if config is not None else compose(overrides)
     plain = resolved(asked)
     if plain["resume"]:
         return _resume(Path(plain["resume"]))
-    check(plain)
+    check_composed(plain, asked)
     from visionlab.training import ranks
 
     run = Run(directory or Path(plain["outputs"]) / runs.name(plain))
@@ -55,7 +57,7 @@ def train(
 def _warn_of_one_run(overrides: Sequence[str]) -> None:
     """Say that a sweep that was chosen does not take place."""
     for text in overrides:
-        if text.startswith("sweep="):
+        if text.startswith(("sweep=", "sweep.", "hydra/launcher=", "hydra.launcher.")):
             also = "or from Python visionlab.sweep"
             log.warning("this is one run; a sweep is python -m visionlab.train -m %s, %s", text, also)
 
@@ -163,7 +165,7 @@ def job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.RUN:
-        _warn_of_one_run(hydra_config.overrides.task)
+        _warn_of_one_run([*hydra_config.overrides.task, *hydra_config.overrides.hydra])
     try:
         run = train(list(hydra_config.overrides.task), config=config, directory=directory)
     finally:

@@ -8,7 +8,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.config import check, compose, resolved
+from visionlab.checks import check_composed
+from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError, nearest
 from visionlab.schema import COUNT, YES_NO, Number, Rule, violations
 
@@ -49,7 +50,7 @@ def tune(
         wrong = f"min_lr={plain['min_lr']:g} is not below max_lr={plain['max_lr']:g}"
         raise ConfigError(wrong, where="min_lr", remedy="give the smallest and the largest learning rate to try")
     training_config = {key: value for key, value in plain.items() if key != "what" and key not in RULES}
-    check(training_config)
+    check_composed(training_config, asked)
     from visionlab.training import devices, tuning
 
     devices.check(plain["trainer"])

@@ -9,6 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from visionlab.checks import check_words
 from visionlab.compare import compare
 from visionlab.config import own_files, resolved
 from visionlab.errors import UserError
@@ -66,6 +67,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         UserError: What the user can put right, before the first run trains.
         Stopped: A signal came; the same command continues.
     """
+    check_words(arguments)
     loader = context.config_loader
     base: Any = OmegaConf.to_container(
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True

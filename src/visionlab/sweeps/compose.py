@@ -13,7 +13,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from visionlab import runs
-from visionlab.config import check, explain, resolved
+from visionlab.checks import check_composed
+from visionlab.config import explain, resolved
 from visionlab.errors import ConfigError, UserError
 from visionlab.sweeps import space
 from visionlab.sweeps.plan import Plan
@@ -85,7 +86,7 @@ class Composer:
         """Compose and check a run, and return its directory, its setting and its config."""
         try:
             config = self._compose(list(texts))
-            check(resolved(config))
+            check_composed(resolved(config), config)
             directory = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
             return directory, _setting(config, self._plan.replicates) or directory.name, config
         except HydraException as error:
