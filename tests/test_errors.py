@@ -215,6 +215,50 @@ def test_a_choice_without_the_base_is_told_to_begin_with_it(door, tmp_path, grou
     assert code == 2 and "defaults: [_base, _self_]" in error and "Traceback" not in error
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"]])
+def test_overrides_may_stand_on_both_sides_of_a_flag(door, tmp_path, flag):
+    (tmp_path / "own").mkdir()
+    code, error = door("seed=1", *flag, "optimizer.lr=-1")
+    assert code == 2 and "a number above 0" in error
+
+
+def test_settings_beside_resume_are_refused(door, quick_run):
+    code, error = door(f"resume={quick_run.dir}", "trainer.max_epochs=9")
+    assert code == 2 and "trainer.max_epochs=9 would not be heeded" in error
+
+
+NETWORK = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self, {argument}):
+        super().__init__()
+        self.fc = torch.nn.Linear(3072, {argument})
+    def forward(self, images):
+        logits = self.fc(images.flatten(1))
+        return {returned}
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "returned", "says"),
+    [
+        ("n", "logits", "missing a required argument: 'n'"),
+        ("num_classes", "(logits, images)", "the network returns a tuple for"),
+        ("num_classes", "logits[:, 1:]", "of 10 classes\n  in: model.network"),
+        ("num_classes", "logits.argmax(1)", "let its forward return one logit a class"),
+    ],
+)
+def test_a_network_of_ones_own_that_does_not_keep_the_contract(door, tmp_path, monkeypatch, argument, returned, says):
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    name = f"net_{abs(hash((argument, returned)))}"
+    (tmp_path / f"{name}.py").write_text(NETWORK.format(argument=argument, returned=returned))
+    text = f"defaults: [_base, _self_]\nname: net\nnetwork:\n  _target_: {name}.Net\n"
+    (tmp_path / "own" / "model" / "net.yaml").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, error = door("--config-dir", "own", "model=net", "trainer.max_epochs=1")
+    assert code == 2 and says in error and "Traceback" not in error
+
+
 def test_a_search_of_nothing_says_how_to_name_something(door):
     code, error = door("-m", *QUICK, "sweep=optuna")
     assert code == 2 and "optimizer.lr=tag(log,interval(1e-4,1e-1))" in error

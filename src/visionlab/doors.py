@@ -32,8 +32,7 @@ def enter(door: Callable[[], Any]) -> None:
         # Hydra lists all groups for its own template, twice, which takes longer than all the rest; ours lists its own.
         Hydra.format_config_groups = lambda *_, **__: ""  # type: ignore[method-assign]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Hydra's parser takes overrides in one piece only, so that none could be added behind the flag of a sweep.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in {"-m", "--multirun"})
+    sys.argv[1:] = _flags_first(sys.argv[1:])
     try:
         visionlab_sweepers.register()
         door()
@@ -64,6 +63,24 @@ def enter(door: Callable[[], Any]) -> None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+# Hydra's flags, and those of them that a value follows.
+FLAGS = {"-m", "--multirun", "--resolve", "-h", "--help", "--hydra-help", "--version"}
+VALUED = {"-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-c", "--cfg", "-p", "--package"}
+
+
+def _flags_first(words: list[str]) -> list[str]:
+    """Sort a command line, as Hydra's parser takes overrides in one piece only: none could be added behind a flag."""
+    rest = iter(words)
+    flags: list[str] = []
+    overrides: list[str] = []
+    for word in rest:
+        name = word.partition("=")[0] if word.startswith("--") else word
+        (flags if name in FLAGS | VALUED else overrides).append(word)
+        if word in VALUED:
+            flags += [value for value in [next(rest, None)] if value is not None]
+    return flags + overrides
 
 
 def _of_a_swept_group(error: UserError) -> UserError:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from visionlab import doors, runs
 from visionlab.checks import check_composed, check_words
 from visionlab.config import compose, resolved
-from visionlab.errors import RunError
+from visionlab.errors import ConfigError, RunError
 from visionlab.runs import Run
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def train(
     asked = config if config is not None else compose(overrides)
     plain = resolved(asked)
     if plain["resume"]:
+        _refuse_other_words(overrides, plain["resume"])
         return _resume(Path(plain["resume"]))
     check_composed(plain, asked)
     from visionlab.training import ranks
@@ -60,6 +61,21 @@ def _warn_of_one_run(overrides: Sequence[str]) -> None:
         if text.startswith(("sweep=", "sweep.", "hydra/launcher=", "hydra.launcher.")):
             also = "or from Python visionlab.sweep"
             log.warning("this is one run; a sweep is python -m visionlab.train -m %s, %s", text, also)
+
+
+def _refuse_other_words(overrides: Sequence[str], directory: str) -> None:
+    """Refuse settings of a run that is continued with its own.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for text in overrides:
+        if text.lstrip("+~").partition("=")[0] not in ("resume", "outputs") and not text.startswith("hydra"):
+            raise ConfigError(
+                f"a run is continued with its own config, and {text} would not be heeded",
+                where="resume",
+                remedy=f"leave it out; to begin another run with these weights give model.weights={directory}",
+            )
 
 
 def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:

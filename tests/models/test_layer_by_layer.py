@@ -83,8 +83,15 @@ def blurred(network):
             weight += 0.05 * torch.randn(weight.shape)
         for name, buffer in network.named_buffers():
             if buffer.is_floating_point() and "kernels" not in name:
-                buffer.copy_(torch.rand(buffer.shape) + 0.5)
+                noise = torch.rand(buffer.shape)
+                buffer.copy_(noise / 5 if name.endswith("mean") else noise + 0.5)
     return network
+
+
+def same(found, expected):
+    """Compare logits, float [B, K], which must differ from image to image: dead features are all the same."""
+    assert expected.std(0).min() > 1e-2
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -97,7 +104,7 @@ def test_logits_are_those_of_the_table(build, name, training):
     for network in (ours, theirs):
         torch.manual_seed(1)  # the same units are dropped
         logits.append(network(images))
-    torch.testing.assert_close(*logits)
+    same(*logits)
 
 
 def test_a_cifar_resnet_takes_every_second_pixel_and_pads_channels_with_zeros(build):
@@ -119,7 +126,7 @@ def test_a_cifar_resnet_takes_every_second_pixel_and_pads_channels_with_zeros(bu
             shortcut[:, first : first + features.shape[1]] = features[:, :, ::stride, ::stride]
             features = (normed(inner, block.conv2, block.bn2) + shortcut).relu()
     expected = features.mean((2, 3)) @ network.fc.weight.T + network.fc.bias
-    torch.testing.assert_close(network(images), expected)
+    same(network(images), expected)
 
 
 @pytest.mark.parametrize("convolutions", [2, 3])
@@ -141,4 +148,4 @@ def test_an_airbench_group_pools_first_and_adds_its_start_to_its_third_convoluti
         features = start = functional.gelu(normed(functional.max_pool2d(convolved(features, first), 2), norm))
         for number, (conv, norm) in enumerate(zip(more, norms, strict=True), start=2):
             features = functional.gelu(normed(convolved(features, conv), norm) + (start if number == 3 else 0))
-    torch.testing.assert_close(network(images), features.amax((2, 3)) @ network.classifier.weight.T / 9)
+    same(network(images), features.amax((2, 3)) @ network.classifier.weight.T / 9)

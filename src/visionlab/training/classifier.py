@@ -71,7 +71,7 @@ class ImageClassifier(LightningModule):
             torch.manual_seed(init_seed)
             self.network = _built(network, num_classes=num_classes, image_size=image_size)
         self.loss = supply(loss, num_classes=num_classes, class_counts=class_counts)
-        self.name, self.weights, self.seed = name, weights, seed
+        self.name, self.weights, self.seed, self.num_classes = name, weights, seed, num_classes
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.freeze_policy, self.frozen_norms = freeze, frozen_norms
         self.monitor, self.mode = monitor, mode
@@ -92,8 +92,20 @@ class ImageClassifier(LightningModule):
         self.test_confusion = torch.empty(0)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images, float [B, 3, H, W], to logits, float [B, K]."""
+        """Map images, float [B, 3, H, W], to logits, float [B, K].
+
+        Raises:
+            ConfigError: The network, which may be new, returns something else.
+        """
         logits: Tensor = self.network(images.contiguous(memory_format=self.memory_format))
+        shape, expected = getattr(logits, "shape", None), (len(images), self.num_classes)
+        if shape != expected:
+            what = f"a tensor {list(shape)}" if shape is not None else f"a {type(logits).__name__}"
+            raise ConfigError(
+                f"the network returns {what} for {len(images)} images of {self.num_classes} classes",
+                where="model.network",
+                remedy=f"let its forward return one logit a class: a tensor {list(expected)}",
+            )
         return logits
 
     # Training ----------------------------------------------------------------------------------------------------

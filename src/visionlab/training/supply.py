@@ -29,7 +29,8 @@ def supply(factory: Factory, *args: Any, **offers: Any) -> Any:
     try:
         inspect.signature(factory).bind(*args, **offered)
     except TypeError as error:
-        raise ConfigError(f"{_name(factory)}: {error}.", remedy="Give the argument in the config.") from None
+        remedy = f"give the argument in the config; given to a signature that names them are {', '.join(offers)}"
+        raise ConfigError(f"{_name(factory)}: {error}", remedy=remedy) from None
     return factory(*args, **offered)
 
 
