@@ -358,6 +358,16 @@ def test_the_command_prints_80_columns_and_where_the_page_lies(three, tmp_path, 
     assert "comparison.csv" in places
 
 
+def test_the_end_of_a_long_name_is_printed_too(tmp_path, capsys):
+    runs = [Run(make_run(tmp_path / (letter * 10))) for letter in "ab"]
+    for run in runs:
+        run.update(model=run.result["model"] | {"name": "a_network_whose_name_is_quite_long_too"})
+    main([*(str(run.dir) for run in runs), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out.partition(str(tmp_path))[0]
+    folded = " ".join(line[:36].strip() for line in printed.splitlines())
+    assert "aaaa" in folded and "bbbb" in folded
+
+
 def test_an_error_ends_with_code_2_and_no_traceback(tmp_path):
     command = [sys.executable, "-m", "visionlab.compare", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

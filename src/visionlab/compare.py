@@ -114,7 +114,7 @@ def _print(found: Comparison) -> None:
     console = Console(highlight=False, markup=False)  # names may hold brackets
     console = console if console.width <= 80 else Console(width=80, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
-    table.add_column("run", max_width=36, overflow="ellipsis", no_wrap=True)
+    table.add_column("run", max_width=36, overflow="fold")  # its end tells it from others
     for head in ("test", "val", "parameters", "time"):
         table.add_column(head, justify="right", no_wrap=True)
     known = sorted(found.rows, key=lambda row: -(row.get(found.metric) or -1))

@@ -3,10 +3,12 @@
 Imports neither torch nor lightning: `--help`, `--cfg job` and tab completion must be quick.
 """
 
+import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,7 @@ def explain(error: BaseException) -> UserError:
             remedy = nearest(choice, options)
             if remedy.startswith("did"):
                 remedy += f"\n      known: {', '.join(options)}"
+            remedy = _of_a_library(group, choice) or remedy
             return ConfigError(f"there is no {group} named '{choice}'", where=f"{group}={choice}", remedy=remedy)
         return ConfigError(str(error).splitlines()[0], remedy="see --help for the groups and their choices")
     if isinstance(error, OverrideParseException):
@@ -139,6 +142,23 @@ def explain(error: BaseException) -> UserError:
         groups = [path.name for path in conf_root().iterdir() if path.is_dir() and not path.name.startswith("_")]
         return ConfigError(f"there is no group '{match[1]}'", where=match[1], remedy=nearest(match[1], groups))
     return ConfigError(" ".join(text[:2]) or type(error).__name__)
+
+
+def _of_a_library(group: str, choice: str) -> str | None:
+    """Return what chooses a network or a data set that has no file here, where a library has one of this name."""
+    if group == "data":
+        from visionlab.data.torchvision_sets import sets
+
+        names = [name for name in sets() if name.lower() == choice.lower()]
+        return f"give data=torchvision data.name={names[0]}" if names else None
+    if group == "model":
+        from torchvision import models
+
+        if choice in models.list_models(module=models):
+            return f"give model=torchvision model.name={choice}"
+        if find_spec("timm") is not None and importlib.import_module("timm").is_model(choice):
+            return f"give model=timm model.name={choice}"
+    return None
 
 
 def not_global() -> ConfigError:

@@ -4,7 +4,7 @@ Each says what is wrong, where, and what to do. At the command line they become 
 exit code 2; from Python they are ordinary exceptions. `assert` and the built-in exceptions are for our own mistakes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
@@ -55,6 +55,7 @@ class CheckpointUnwritable(CheckpointError):
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return "did you mean X?" for the nearest of the choices, or the list of them when none is near."""
-    known: Sequence[str] = sorted(choices)
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(known)}"
+    known = sorted(choices)
+    by_letters = {choice.lower(): choice for choice in known}  # adamW is adamw rather than adam
+    close = get_close_matches(name.lower(), by_letters, n=1, cutoff=0.6)
+    return f"did you mean '{by_letters[close[0]]}'?" if close else f"choose one of: {', '.join(known)}"

@@ -539,6 +539,18 @@ def test_runs_of_another_command_of_the_same_name_are_trials_of_their_own(sweepi
     assert [{entry.run.dir.name for entry in trial.entries} for trial in tested] == [set(epochs)]
 
 
+def test_a_strategy_is_told_the_mean_of_the_replicates(sweeping, monkeypatch):
+    from visionlab.sweeps.grid import Grid
+
+    told, tell = [], Grid.tell
+    monkeypatch.setattr(Grid, "tell", lambda self, *given: (told.append(given[1]), tell(self, *given))[1])
+    assert sweeping.command("sweep.replicates={seed:[0,1,2]}", "optimizer.lr=1e-2", "test=false") == 0
+    (outcome,) = told
+    figures = [sweeping.runs[name]["metrics"]["val/acc"] for name in outcome.dirs]
+    assert len(set(figures)) > 1
+    assert outcome.values == pytest.approx((sum(figures) / 3,))
+
+
 def test_a_list_of_runs_without_their_settings_is_grouped_by_what_they_set(sweeping):
     assert sweeping.command("sweep=seeds", "seed=0,1", "optimizer.lr=1e-2,3e-2") == 0
     (file,) = sweeping.outputs.glob("sweeps/*/sweep.json")

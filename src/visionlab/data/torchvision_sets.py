@@ -164,11 +164,17 @@ class _NoSuchSplit(Exception):
     """A set has no part of this name."""
 
 
-def _kind(name: str) -> Any:
+def sets() -> dict[str, Any]:
+    """Return torchvision's data sets of images with one class each, by their names."""
     from torchvision import datasets
 
-    kinds = {each: getattr(datasets, each) for each in datasets.__all__}
-    if not inspect.isclass(kinds.get(name)):
+    kinds = {name: getattr(datasets, name) for name in datasets.__all__ if name not in OWN | OTHERS}
+    return {name: kind for name, kind in kinds.items() if inspect.isclass(kind)}
+
+
+def _kind(name: str) -> Any:
+    kinds = sets()
+    if name not in kinds and name not in OWN | OTHERS:
         raise ConfigError(f"torchvision has no data set '{name}'", where="data.name", remedy=nearest(name, kinds))
     if name in OWN:
         raise ConfigError(
