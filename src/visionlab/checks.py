@@ -26,6 +26,9 @@ OURS = {
     "scheduler": ("interval", "warmup_epochs", "monitor"),
 }
 
+# Sets that come with a library or are made up.
+WITHOUT_FOLDER = {"visionlab.data.digits.Digits", "visionlab.data.synthetic.Synthetic"}
+
 
 def check(config: Mapping[str, Any]) -> None:
     """Check the types and ranges of a resolved config, what goes together, and every `_target_` against its arguments.
@@ -58,21 +61,21 @@ def check_composed(config: Mapping[str, Any], source: DictConfig) -> None:
     """
     if config.get("experiment") is not None:
         raise not_global()
-    known, text = _root_keys(), OmegaConf.to_yaml(source)
+    known = _keys("train.yaml")
     for key in sorted(set(map(str, config)) - known):
-        if not re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", text):
+        if not re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", OmegaConf.to_yaml(source)):
             ours = {one: value for one, value in config.items() if one in known}
             raise ConfigError(f"nothing reads '{key}'", where=key, remedy=nearest_path(key, ours))
     for group in ("data", "augment", "model"):
-        for key in map(str, OmegaConf.load(conf_root() / group / "_base.yaml")):
-            if isinstance(node := config.get(group), Mapping) and key != "defaults" and key not in node:
-                raise ConfigError(
-                    f"there is no {group}.{key}",
-                    where=f"{group}.{key}",
-                    remedy=f"begin a file of your own in {group}/ with the line: defaults: [_base, _self_]",
-                )
+        node = config.get(group)
+        for key in sorted(_keys(f"{group}/_base.yaml") - set(node)) if isinstance(node, Mapping) else ():
+            raise ConfigError(
+                f"there is no {group}.{key}",
+                where=f"{group}.{key}",
+                remedy=f"begin a file of your own in {group}/ with the line: defaults: [_base, _self_]",
+            )
     data = config.get("data") or {}
-    if str(data.get("_target_")).endswith((".Digits", ".Synthetic")) and data.get("root") != "data":
+    if data.get("_target_") in WITHOUT_FOLDER and data.get("root") != "data":
         raise ConfigError(
             f"data={data['name']} reads no folder, and data.root={data['root']} would not be looked at",
             where="data.root",
@@ -135,8 +138,8 @@ def _check_targets(node: Any, path: str) -> None:
 
 
 @functools.cache
-def _root_keys() -> set[str]:
-    """Return the keys and the groups of `train.yaml`."""
-    base: Any = OmegaConf.to_container(OmegaConf.load(conf_root() / "train.yaml"), resolve=False)
-    groups = {key for one in base["defaults"] if isinstance(one, dict) for key in one if " " not in key}
-    return groups | set(base) - {"defaults"}
+def _keys(file: str) -> set[str]:
+    """Return the keys and the groups of a file of `conf/`."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(conf_root() / file), resolve=False)
+    chosen = (one for one in content.get("defaults", ()) if isinstance(one, dict))
+    return {key for one in chosen for key in one if " " not in key} | set(content) - {"defaults"}
