@@ -12,7 +12,7 @@ from quick import QUICK
 from visionlab.config import compose
 from visionlab.errors import ConfigError, DeviceError
 from visionlab.models.simple_cnn import SimpleCNN
-from visionlab.training import build
+from visionlab.training import build, tuning
 from visionlab.training.timing import Variant, step_of
 
 
@@ -59,8 +59,6 @@ def test_the_advice_is_a_config_to_train_with(tmp_path):
 
 def test_a_speed_is_of_the_images_that_there_are(tmp_path, monkeypatch):
     """The last batch of an epoch is smaller, and a set may have fewer images than a batch."""
-    from visionlab.training import tuning
-
     monkeypatch.setattr(tuning, "in_turns", lambda steps, rounds, device: dict.fromkeys(steps, 1.0))
     given, really = [], tuning.endless
     monkeypatch.setattr(tuning, "endless", lambda loader: given.append(really(loader)) or given[-1])
@@ -71,6 +69,28 @@ def test_a_speed_is_of_the_images_that_there_are(tmp_path, monkeypatch):
     train = visionlab.train([*QUICK, "trainer.max_epochs=1"], directory=tmp_path / "run").result["data"]["train"]
     rows = visionlab.tune([*QUICK, "data.batch_size=100000", "compile=false", "steps=1"], directory=tmp_path)
     assert {row["images_per_second"] for row in rows} == {train}
+
+
+@pytest.mark.parametrize(("seconds", "advised"), [(0.98, False), (0.5, True)])
+def test_a_gain_that_may_be_noise_is_not_advised(tmp_path, monkeypatch, seconds, advised):
+    def timed(config, data, device, variants):
+        return {variant: seconds if variant == Variant("bf16-mixed", True) else 1.0 for variant in variants}
+
+    monkeypatch.setattr(tuning, "_time", timed)
+    visionlab.tune([*QUICK, "compile=false"], directory=tmp_path)
+    assert ("precision: bf16-mixed" in (tmp_path / "advice" / "speed.yaml").read_text()) == advised
+
+
+def test_the_smallest_batch_that_is_nearly_the_fastest_is_advised(tmp_path, monkeypatch):
+    speeds = {16: 100.0, 32: 180.0, 64: 220.0, 128: 228.0, 256: 230.0, 512: 200.0}  # images a second
+
+    def timed(config, data, device, variants):
+        return {variants[0]: data.batch_size / speeds[data.batch_size]}
+
+    monkeypatch.setattr(tuning, "_time", timed)
+    rows = visionlab.tune([*QUICK, "what=batch_size"], directory=tmp_path)
+    assert [row["images_per_second"] for row in rows] == list(speeds.values())
+    assert "batch_size: 64\n" in (tmp_path / "advice" / "batch_size.yaml").read_text()
 
 
 @pytest.mark.parametrize("fits", [0, 32])

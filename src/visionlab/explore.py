@@ -46,14 +46,14 @@ def explore(
     """
     asked = config if config is not None else compose(overrides, name="explore")
     plain = resolved(asked)
-    chosen = out or plain.pop("out")
+    configured = plain.pop("out")
     check_composed(plain, asked)
     from visionlab.data.survey import Survey
     from visionlab.reports import exploration
     from visionlab.training.build import data_module
 
     survey = Survey(data_module(asked, empty_classes=True))
-    folder = Path(chosen or Path(plain["outputs"]) / "explore" / plain["data"]["name"])
+    folder = Path(out or configured or Path(plain["outputs"]) / "explore" / plain["data"]["name"])
     page = exploration.write(survey, folder, given=list(overrides))
     return Exploration(folder, page, survey)
 

@@ -93,8 +93,12 @@ def test_memory_tells_of_other_splits_and_of_other_weights(train, table, tmp_pat
 
 
 def test_memory_tells_where_the_images_of_a_published_set_were(tmp_path, capsys):
-    given = ["data=digits", *QUICK[1:]]
+    given = ["data=folder", "data.published=true", *QUICK[1:]]
     for name in ("one", "other"):
+        for row in range(40):
+            folder = tmp_path / name / f"class{row % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (row, row, row)).save(folder / f"{row}.png")
         visionlab.train([*given, f"data.root={tmp_path / name}"], directory=tmp_path / "run")
     assert f"the images were those in {tmp_path / 'one'}" in " ".join(capsys.readouterr().out.split())
 

@@ -11,14 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 import visionlab
 from quick import QUICK
 from visionlab.config import compose
 from visionlab.errors import CheckpointError
+from visionlab.models.airbench import Whitening
 from visionlab.runs import Run
 from visionlab.sweeps.ranking import ranking
-from visionlab.training import build
+from visionlab.training import build, optimizers
 
 
 def data_of(*overrides):
@@ -140,6 +143,42 @@ def test_the_files_of_a_run_agree(quick_run):
     for line in lines:
         right, sure = float(line["target_probability"]), float(line["confidence"])
         assert right < sure if line["correct"] == "0" else right == sure
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_biases_and_norms_have_the_weight_decay_that_the_config_says(all_of_them):
+    given = ["model=simple_cnn_bn", "optimizer.weight_decay=0.1", f"optimizer.decay_biases_and_norms={all_of_them}"]
+    config = compose([*QUICK, *given])
+    network = build.classifier(config, build.data_module(config)).network
+    made = optimizers.build(OmegaConf.to_container(config.optimizer), network)
+    decays = {parameter: group["weight_decay"] for group in made.param_groups for parameter in group["params"]}
+    assert {decays[parameter] for parameter in network.parameters() if parameter.ndim > 1} == {0.1}
+    assert {decays[parameter] for parameter in network.parameters() if parameter.ndim == 1} == {0.1 * all_of_them}
+
+
+def test_unfreezing_begins_with_as_many_layers_as_the_config_says():
+    config = compose([*QUICK, "callbacks.unfreezing.first=2", "callbacks.unfreezing.epochs_per_layer=3"])
+    network = build.classifier(config, build.data_module(config)).network
+    instantiate(config.callbacks.unfreezing).on_train_epoch_start(
+        SimpleNamespace(current_epoch=0), SimpleNamespace(network=network)
+    )
+    free = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert free == {"classifier.1.weight", "classifier.1.bias", "classifier.4.weight", "classifier.4.bias"}
+
+
+def test_a_run_trains_what_the_config_leaves_free():
+    config = compose([*QUICK, "model.freeze=backbone"])
+    network = build.classifier(config, build.data_module(config)).network
+    assert all(weight.requires_grad == name.startswith("classifier") for name, weight in network.named_parameters())
+
+
+def test_a_first_layer_is_fitted_to_images_as_the_network_sees_them():
+    config = compose(["model=airbench", "data.image_size=8", "data.mean=[0.1,0.2,0.3]", "data.std=[0.4,0.5,0.6]"])
+    data = build.data_module(config)
+    found = build.classifier(config, data).network.whitening
+    expected = Whitening(patch=2, stride=1)
+    expected.fit(data.preprocess(data.pixels(data.splits.train)))
+    torch.testing.assert_close(found.kernels.abs(), expected.kernels.abs(), rtol=1e-3, atol=1e-3)
 
 
 class Bomb:
