@@ -96,9 +96,26 @@ def test_every_key_is_explained(path):
     assert not _explained(path)[1] - known
 
 
-def test_a_key_of_ones_own_may_be_what_others_refer_to():
-    config = compose(["+width=64", "model.network.dense_units=${width}"])
-    check_composed(resolved(config), config)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["+width=64", "model.network.dense_units=${width}"],
+        ["+width=64", "model.network.dense_units=${oc.select:width,32}"],
+        ["model=torchvision", "model.name=alexnet"],
+        ["data=folder", "data.root=photos", "data.name=cifar10"],
+        ["data.root=data/"],
+        ["+callbacks.mine._target_=lightning.Callback"],
+    ],
+)
+def test_what_is_meant_as_it_is_said_passes(words):
+    config = compose(words)
+    check_composed(resolved(config), config, [word for word in words if word.startswith("model.name")])
+
+
+def test_a_name_at_the_top_is_not_the_name_below_it_that_others_read():
+    config = compose(["model=torchvision", "+name=resnet50"])
+    with pytest.raises(ConfigError, match="nothing reads 'name'"):
+        check_composed(resolved(config), config)
 
 
 def test_overriding_order_does_not_matter():

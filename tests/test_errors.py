@@ -6,7 +6,9 @@ import sys
 import pytest
 from PIL import Image
 
+import visionlab
 from quick import QUICK
+from visionlab.errors import ConfigError
 from visionlab.runs import Run
 
 
@@ -61,7 +63,14 @@ def nothing_left(tmp_path):
         (["+image_size=64"], "did you mean 'data.image_size'"),
         (["batch_size=64"], "did you mean 'data.batch_size'"),
         (["data.root=photos"], "give data=folder too"),
-        (["~model.compile"], "there is no model.compile"),
+        (["data.root=photos", "data.name=mine"], "data=digits reads no folder"),
+        (["~model.compile"], "leave out what removes it: ~model.compile"),
+        (["+max_epochs=3"], "did you mean 'trainer.max_epochs'"),
+        (["+trial=3"], "nothing reads 'trial'"),
+        (["+notes={author: me}"], "# @package _global_"),
+        (["+callbacks.earlystopping.patience=3"], "did you mean 'early_stopping'?"),
+        (["+callbacks.foo=3"], "there is no callback 'foo'"),
+        (["+sweep.ntrials=3"], "did you mean 'n_trials'?"),
         (["modell=alexnet"], "did you mean 'model'"),
         (["model=alexnett"], "did you mean 'alexnet'"),
         (["data=cifar"], "did you mean 'cifar10'"),
@@ -170,12 +179,39 @@ def test_a_sweep_without_its_flag_is_told_of(door, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["model.name=resnet20"], ["data.name=cifar10"], ["-m", "model.name=resnet20,resnet32"]]
+    ("words", "says"),
+    [
+        (["model.name=resnet20"], "give model=resnet20"),
+        (["data.name=cifar10"], "give data=cifar10"),
+        (["-m", "model.name=resnet20,resnet32"], "give model=resnet20"),
+        (["-m", "model.name=choice(resnet20,resnet32)"], "give model=resnet20"),
+        (["model.name=convnext_tiny"], "give model=torchvision model.name=convnext_tiny"),
+        (["data.name=CIFAR100"], "give data=torchvision data.name=CIFAR100"),
+        (["experiment=002_alexnet", "model.name=resnet20"], "give model=resnet20"),
+    ],
 )
-def test_the_name_of_a_choice_is_not_its_choice(door, tmp_path, words):
+def test_the_name_of_a_choice_is_not_its_choice(door, tmp_path, words, says):
     code, error = door("trainer.max_epochs=1", *words)
-    assert code == 2 and f"give {words[-1].replace('.name', '')}" in error
+    assert code == 2 and says in error
     nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("other", [visionlab.explore, visionlab.tune, visionlab.probe])
+def test_no_door_takes_a_name_for_a_choice(other):
+    with pytest.raises(ConfigError, match="give model=alexnet"):
+        other([*QUICK[:3], "model.name=alexnet"])
+
+
+def test_a_key_of_ones_own_may_name_the_directory(tmp_path, monkeypatch):
+    from visionlab import train
+
+    monkeypatch.chdir(tmp_path)
+    for words in (["hydra.run.dir=one/${tag}"], ["-m", "hydra.sweep.dir=two/${tag}", "seed=0,1"]):
+        given = [*QUICK, "trainer.max_epochs=1", "+tag=mine", *words]
+        monkeypatch.setattr(sys, "argv", ["visionlab.train", *given])
+        train.main()
+    assert Run(tmp_path / "one/mine").status == "completed"
+    assert [Run(path.parent).status for path in tmp_path.glob("two/mine/*/result.json")] == ["completed"] * 2
 
 
 def test_a_place_without_a_sweep_is_told_of(door, tmp_path):
@@ -187,6 +223,7 @@ def test_a_place_without_a_sweep_is_told_of(door, tmp_path):
     ("words", "says"),
     [
         (["+lr=0.1,0.2"], "nothing reads 'lr'"),
+        (["+name=a,b"], "nothing reads 'name'"),
         (["data.root=one,two"], "give data=folder too"),
     ],
 )
@@ -202,6 +239,7 @@ def test_a_sweep_over_what_changes_nothing_is_refused(door, tmp_path, words, say
         ("data: {batch_size: 8}", "# @package _global_"),
         ("defaults: [{override /model: mlp}]\nseed: 4", "# @package _global_"),
         ("data: holiday", "# @package _global_"),
+        ("defaults: [override /data/expand: copies]", "# @package _global_"),
     ],
 )
 def test_an_experiment_that_would_change_nothing_names_its_first_line(door, tmp_path, text, says):
@@ -219,11 +257,19 @@ def test_a_choice_without_the_base_is_told_to_begin_with_it(door, tmp_path, grou
     assert code == 2 and "defaults: [_base, _self_]" in error and "Traceback" not in error
 
 
-@pytest.mark.parametrize("flag", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"]])
+@pytest.mark.parametrize("flag", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"], ["--run"]])
 def test_overrides_may_stand_on_both_sides_of_a_flag(door, tmp_path, flag):
     (tmp_path / "own").mkdir()
     code, error = door("seed=1", *flag, "optimizer.lr=-1")
     assert code == 2 and "a number above 0" in error
+
+
+def test_info_may_stand_among_overrides(monkeypatch, capsys):
+    from visionlab import train
+
+    monkeypatch.setattr(sys, "argv", ["visionlab.train", "seed=1", "--info", "config", "seed=2"])
+    train.main()
+    assert "seed: 2" in capsys.readouterr().out
 
 
 def test_settings_beside_resume_are_refused(door, quick_run):

@@ -164,6 +164,11 @@ def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
         visionlab.evaluate(quick_run, data=folder_data)
 
 
+def test_digits_are_not_looked_for_in_a_folder(quick_run, tmp_path):
+    with pytest.raises(ConfigError, match=r"data=digits reads no folder(.|\n)*visionlab\.predict"):
+        visionlab.evaluate(quick_run, data={"root": str(tmp_path)})
+
+
 def test_all_images_of_other_data_can_be_evaluated(photos, tmp_path, caplog):
     run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
     for split in ("train", "val"):

@@ -6,12 +6,14 @@ Imports neither torch nor lightning, except what a `_target_` of the config name
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import schema
-from visionlab.config import choices, conf_root, nearest_path, not_global
+from visionlab.config import choices, conf_root, nearest_path, not_global, of_a_library, words_to_hydra
 from visionlab.errors import ConfigError, nearest
 
 # What Hydra lets one delete, and a run cannot do without.
@@ -49,56 +51,85 @@ def check(config: Mapping[str, Any]) -> None:
     _check_targets(config, "")
 
 
-def check_composed(config: Mapping[str, Any], source: DictConfig) -> None:
+def check_composed(config: Mapping[str, Any], source: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Check a config that was just composed: as `check`, and that all of it was meant as it is understood.
 
     Args:
         config: The resolved config.
         source: The same with its interpolations.
+        overrides: What was said on the command line.
 
     Raises:
         ConfigError: What is wrong with the first key that is.
     """
     if config.get("experiment") is not None:
         raise not_global()
-    known = _keys("train.yaml")
-    for key in sorted(set(map(str, config)) - known):
-        if not re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", OmegaConf.to_yaml(source)):
-            ours = {one: value for one, value in config.items() if one in known}
-            raise ConfigError(f"nothing reads '{key}'", where=key, remedy=nearest_path(key, ours))
+    _refuse_unread(config, source)
     for group in ("data", "augment", "model"):
-        node = config.get(group)
-        for key in sorted(_keys(f"{group}/_base.yaml") - set(node)) if isinstance(node, Mapping) else ():
-            raise ConfigError(
-                f"there is no {group}.{key}",
-                where=f"{group}.{key}",
-                remedy=f"begin a file of your own in {group}/ with the line: defaults: [_base, _self_]",
-            )
-    data = config.get("data") or {}
-    if data.get("_target_") in WITHOUT_FOLDER and data.get("root") != "data":
-        raise ConfigError(
-            f"data={data['name']} reads no folder, and data.root={data['root']} would not be looked at",
-            where="data.root",
-            remedy="give data=folder too, or another data set",
-        )
+        node, base = config.get(group), _keys(f"{group}/_base.yaml")
+        if isinstance(node, Mapping) and (missing := sorted(base - set(node))):
+            key = f"{group}.{missing[0]}"
+            own = f"begin your own file in {group}/ with the line: defaults: [_base, _self_]"
+            remedy = own if len(missing) > len(base) / 2 else f"leave out what removes it: ~{key}"
+            raise ConfigError(f"there is no {key}", where=key, remedy=remedy)
+    check_folder(config["data"], "give data=folder too, or another data set")
     check(config)
+    _refuse_names(config, overrides)
 
 
-def check_words(overrides: Sequence[str]) -> None:
-    """Refuse the name of a choice where the choice was meant: it would name one thing and train another.
+def check_folder(data: Mapping[str, Any], remedy: str) -> None:
+    """Refuse a folder for data that come with a library or are made up.
 
     Raises:
-        ConfigError: The first such override.
+        ConfigError: One is given.
     """
+    if data.get("_target_") in WITHOUT_FOLDER and Path(str(data.get("root"))) != Path("data"):
+        name = str(data["_target_"]).rpartition(".")[2].lower()
+        what = f"data={name} reads no folder, and data.root={data['root']} would not be looked at"
+        raise ConfigError(what, where="data.root", remedy=remedy)
+
+
+def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
+    """Refuse keys that nothing reads: at the top, and below the groups whose keys are names."""
+    known, to_hydra = _keys("train.yaml"), []
+    if "hydra" in source or HydraConfig.initialized():  # a job's config comes without Hydra's node
+        to_hydra = words_to_hydra(source.hydra if "hydra" in source else HydraConfig.get())
+    for key in sorted(set(map(str, config)) - known):
+        # As the first part of a path: ${key}, ${key.more}, ${oc.select:key,3}; not ${other.key} or ${..key}.
+        reader = rf"\$\{{(?:[^}}]*[:,\s{{])?\[?{re.escape(key)}(?=[\].\[}},\s])"
+        if not re.search(reader, OmegaConf.to_yaml(OmegaConf.masked_copy(source, sorted(config)))) and not any(
+            re.search(reader, word) for word in to_hydra
+        ):
+            ours = {one: value for one, value in config.items() if one in known}
+            remedy = nearest_path(key, ours)
+            if isinstance(config[key], Mapping):
+                remedy = "leave it out; a file of your own that says it begins with the line: # @package _global_"
+            raise ConfigError(f"nothing reads '{key}'", where=key, remedy=remedy)
+    callbacks, usual = config.get("callbacks") or {}, _keys("callbacks/default.yaml")
+    for key, node in callbacks.items():
+        if key not in usual and not (isinstance(node, Mapping) and "_target_" in node):
+            remedy = f"{nearest(key, usual)}  (one of your own has a _target_)"
+            raise ConfigError(f"there is no callback '{key}'", where=f"callbacks.{key}", remedy=remedy)
+    sweep = config.get("sweep") or {}
+    if str(sweep.get("strategy")).startswith("visionlab.") and (more := set(sweep) - _keys("sweep/_base.yaml")):
+        known = set().union(*(_keys(f"sweep/{choice}.yaml") for choice in ("_base", *choices("sweep"))))
+        for key in sorted(more - known):
+            raise ConfigError(f"no sweep reads '{key}'", where=f"sweep.{key}", remedy=nearest(key, known))
+
+
+def _refuse_names(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse the name of a choice where the choice was meant: it would name one thing and train another."""
     given = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
-    for group in ("model", "data"):
-        names = given.get(f"{group}.name")
-        if names and not {group, "experiment"} & set(given) and set(names.split(",")) & set(choices(group)):
-            raise ConfigError(
-                f"{group}.name={names} would only call it so",
-                where=f"{group}.name",
-                remedy=f"give {group}={names}",
-            )
+    free = {
+        "model": "name" in config["model"]["network"],  # a library's, which it chooses
+        "data": not config["data"].get("published") or "options" in config["data"],  # one's own, or torchvision's
+    }
+    for group, chosen in free.items():
+        name = given.get(f"{group}.name", "").strip("'\"")
+        if name and not chosen and group not in given:
+            meant = f"give {group}={name}" if name in choices(group) else of_a_library(group, name)
+            if meant:
+                raise ConfigError(f"{group}.name={name} would only call it so", where=f"{group}.name", remedy=meant)
 
 
 def _check_targets(node: Any, path: str) -> None:

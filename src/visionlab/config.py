@@ -102,7 +102,7 @@ def explain(error: BaseException) -> UserError:
             remedy = nearest(choice, options)
             if remedy.startswith("did"):
                 remedy += f"\n      known: {', '.join(options)}"
-            remedy = _of_a_library(group, choice) or remedy
+            remedy = of_a_library(group, choice) or remedy
             return ConfigError(f"there is no {group} named '{choice}'", where=f"{group}={choice}", remedy=remedy)
         return ConfigError(str(error).splitlines()[0], remedy="see --help for the groups and their choices")
     if isinstance(error, OverrideParseException):
@@ -135,7 +135,7 @@ def explain(error: BaseException) -> UserError:
         key, _, value = match[1].partition("=")
         remedy = f"to sweep over them add -m; a list is written '{key}=[{value}]', a text '{key}=\"{value}\"'"
         return ConfigError(f"{key} is given several values, which only a sweep takes", where=key, remedy=remedy)
-    if text and re.search(r"Could not override '\w+@experiment\.", text[0]):
+    if text and re.search(r"Could not override '[\w/]+@experiment\b", text[0]):
         return not_global()
     match = re.match(r"Could not override '([^']+)'\. No match in the defaults list", text[0]) if text else None
     if match:
@@ -144,7 +144,7 @@ def explain(error: BaseException) -> UserError:
     return ConfigError(" ".join(text[:2]) or type(error).__name__)
 
 
-def _of_a_library(group: str, choice: str) -> str | None:
+def of_a_library(group: str, choice: str) -> str | None:
     """Return what chooses a network or a data set that has no file here, where a library has one of this name."""
     if group == "data":
         from visionlab.data.torchvision_sets import sets
@@ -196,6 +196,16 @@ def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (conf_root() / group).glob("*.yaml") if not file.name.startswith("_"))
 
 
+def words_to_hydra(hydra: Any) -> list[str]:
+    """Return the overrides of Hydra's own keys as they were given: they may refer to keys of the config.
+
+    Args:
+        hydra: Hydra's own node of a config.
+    """
+    words: Any = OmegaConf.to_container(hydra.overrides.hydra, resolve=False)
+    return [str(word) for word in words]
+
+
 def own_files(hydra: Any) -> list[str]:
     """Return what a command needs before its overrides so that it finds the YAML files that are not ours.
 
@@ -203,7 +213,7 @@ def own_files(hydra: Any) -> list[str]:
         hydra: Hydra's own node of a config.
     """
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    paths = [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath=")]
+    paths = [text for text in words_to_hydra(hydra) if text.startswith("hydra.searchpath=")]
     return [*(word for folder in folders for word in ("--config-dir", folder)), *paths]
 
 

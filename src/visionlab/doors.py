@@ -66,8 +66,12 @@ def enter(door: Callable[[], Any]) -> None:
 
 
 # Hydra's flags, and those of them that a value follows.
-FLAGS = {"-m", "--multirun", "--resolve", "-h", "--help", "--hydra-help", "--version"}
-VALUED = {"-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-c", "--cfg", "-p", "--package"}
+FLAGS = {"-m", "--multirun", "-r", "--run", "--resolve", "-h", "--help", "--hydra-help", "--version"}
+VALUED = {
+    "-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-c", "--cfg", "-p", "--package",
+    "--experimental-rerun",
+}  # fmt: skip
+INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}  # what may follow --info
 
 
 def _flags_first(words: list[str]) -> list[str]:
@@ -80,6 +84,9 @@ def _flags_first(words: list[str]) -> list[str]:
         (flags if name in FLAGS | VALUED else overrides).append(word)
         if word in VALUED:
             flags += [value for value in [next(rest, None)] if value is not None]
+        elif word in INFO and overrides[-2:-1] and overrides[-2] in ("-i", "--info"):
+            flags += overrides[-2:]
+            del overrides[-2:]
     return flags + overrides
 
 

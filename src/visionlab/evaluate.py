@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.checks import check
+from visionlab.checks import check, check_folder
 from visionlab.config import resolved
 from visionlab.errors import ConfigError, DataError, nearest
 from visionlab.runs import Run
@@ -74,6 +74,8 @@ def evaluate(
             raise ConfigError(f"the run's data have no key '{key}'", where=f"data.{key}", remedy=remedy)
     trained = config.copy()
     config.data.update(data or {})
+    if "root" in (data or {}):
+        check_folder(config.data, "python -m visionlab.predict names the classes of other images")
     config.data.batch_size = batch_size or config.data.batch_size
     plain = resolved(config)
     check(plain)

@@ -47,7 +47,7 @@ def explore(
     asked = config if config is not None else compose(overrides, name="explore")
     plain = resolved(asked)
     configured = plain.pop("out")
-    check_composed(plain, asked)
+    check_composed(plain, asked, overrides)
     from visionlab.data.survey import Survey
     from visionlab.reports import exploration
     from visionlab.training.build import data_module

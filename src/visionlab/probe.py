@@ -36,7 +36,7 @@ def probe(
     plain = resolved(asked)
     if not isinstance(plain["k"], int) or plain["k"] < 1:
         raise ConfigError(f"k={plain['k']} neighbours cannot vote", where="k", remedy="give an integer at least 1")
-    check_composed({key: value for key, value in plain.items() if key != "k"}, asked)
+    check_composed({key: value for key, value in plain.items() if key != "k"}, asked, overrides)
     import torch
 
     from visionlab.models import features
@@ -75,8 +75,9 @@ def job(config: DictConfig) -> None:
     """Probe from the command line and print the accuracies."""
     from hydra.core.hydra_config import HydraConfig
 
-    directory = HydraConfig.get().runtime.output_dir
-    for name, value in probe(config=config, directory=directory).items():
+    hydra = HydraConfig.get()
+    directory = hydra.runtime.output_dir
+    for name, value in probe(hydra.overrides.task, config=config, directory=directory).items():
         print(f"{name:<12} {100 * value:6.2f} %")
     print(f"written: {directory}/probe.json")
 

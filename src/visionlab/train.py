@@ -9,8 +9,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.checks import check_composed, check_words
-from visionlab.config import compose, resolved
+from visionlab.checks import check_composed
+from visionlab.config import compose, resolved, words_to_hydra
 from visionlab.errors import ConfigError, RunError
 from visionlab.runs import Run
 
@@ -35,13 +35,12 @@ def train(
     """
     if config is None:
         _warn_of_one_run(overrides)
-    check_words(overrides)
     asked = config if config is not None else compose(overrides)
     plain = resolved(asked)
     if plain["resume"]:
         _refuse_other_words(overrides, plain["resume"])
         return _resume(Path(plain["resume"]))
-    check_composed(plain, asked)
+    check_composed(plain, asked, overrides)
     from visionlab.training import ranks
 
     run = Run(directory or Path(plain["outputs"]) / runs.name(plain))
@@ -81,7 +80,7 @@ def _refuse_other_words(overrides: Sequence[str], directory: str) -> None:
 def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
     """Answer from memory, or begin or continue the run, whose lock is held."""
     from visionlab.reports import closing
-    from visionlab.training import environment, ranks
+    from visionlab.training import continuation, environment, ranks
 
     plain = resolved(asked)
     if plain["force"]:
@@ -105,8 +104,9 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
         return run
     if run.status not in ("running", "interrupted", "pruned"):
         run.clear()  # a failed attempt leaves nothing that this one may build on
-    resume_from = _checkpoint(run)
-    if resume_from:
+    adopted = continuation.adopt(run, plain) if _may_adopt(run, plain) else None
+    resume_from = adopted or _checkpoint(run)
+    if resume_from and not adopted:
         for change in environment.changes(run, plain["data"]["root"]):
             print(f"since then: {change}")
     _note_overrides(run, overrides)
@@ -118,6 +118,11 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
         fit(asked, run, overrides, resume_from)
     closing.finished(run)
     return run
+
+
+def _may_adopt(run: Run, plain: Mapping[str, Any]) -> bool:
+    """Whether a run that begins may go on from a shorter one: not where a sweep watches its epochs, or all is asked."""
+    return run.status is None and not plain["force"] and not plain["sweep"]["trial"]
 
 
 def _refuse_another(run: Run, asked: Mapping[str, Any]) -> None:
@@ -181,7 +186,7 @@ def job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.RUN:
-        _warn_of_one_run([*hydra_config.overrides.task, *hydra_config.overrides.hydra])
+        _warn_of_one_run([*hydra_config.overrides.task, *words_to_hydra(hydra_config)])
     try:
         run = train(list(hydra_config.overrides.task), config=config, directory=directory)
     finally:

@@ -50,7 +50,7 @@ def tune(
         wrong = f"min_lr={plain['min_lr']:g} is not below max_lr={plain['max_lr']:g}"
         raise ConfigError(wrong, where="min_lr", remedy="give the smallest and the largest learning rate to try")
     training_config = {key: value for key, value in plain.items() if key != "what" and key not in RULES}
-    check_composed(training_config, asked)
+    check_composed(training_config, asked, overrides)
     from visionlab.training import devices, tuning
 
     devices.check(plain["trainer"])
@@ -88,7 +88,8 @@ def job(config: DictConfig) -> None:
     """Tune from the command line."""
     from hydra.core.hydra_config import HydraConfig
 
-    tune(config=config, directory=HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
+    tune(hydra.overrides.task, config=config, directory=hydra.runtime.output_dir)
 
 
 def main() -> None:

@@ -58,8 +58,10 @@ def test_images_beside_the_splits_are_spoken_of(make_folder, caplog):
     for name, counts in (("train", (3, 3)), ("test", (1, 1)), ("dev", (2, 2)), ("notes", ())):
         root = make_folder(counts, below=f"images/{name}", seed=len(name)).parent
     (root / "notes").mkdir()
+    (root / "lost+found").mkdir()
     assert len(class_folders(root)) == 8
-    assert "dev beside" in caplog.text and "its 4 images are left out" in caplog.text and "notes" not in caplog.text
+    assert "dev beside" in caplog.text and "its images are left out" in caplog.text
+    assert "notes" not in caplog.text and "lost" not in caplog.text
 
 
 def test_a_train_is_also_a_vehicle(make_folder):
@@ -174,6 +176,8 @@ def test_a_table_of_paths(make_folder, delimiter):
     ("text", "message"),
     [
         ("filename,label\na.png,cat\n", "no column 'path'(.|\n)*of its columns filename, call the one with the images"),
+        (",filename,label\n0,a.png,cat\n", "of its columns filename, call"),
+        ("path,split\na.png,train\n", "write path,label"),
         ("path,cat\na.png,1\n", "no column 'label'(.|\n)*of its columns cat, call the one with the classes label"),
         ("path,label\na.png,cat\nb.png,dog\n", "none of the 2 images(.|\n)*as they are below data.root"),
         ("path,label\na.png,\n", "line 2"),

@@ -124,6 +124,16 @@ def test_a_search_keeps_to_its_ranges(sweeping, capsys):
     assert sweeping.command(*fixed, "optimizer.lr=0.7,0.8", "sweep.name=anew") == 0 and len(sweeping.runs) == 2
 
 
+def test_a_named_search_keeps_to_its_keys(sweeping, capsys):
+    fixed = ("sweep=optuna", "sweep.name=mine", "trainer.max_epochs=1", "sweep.n_trials=1")
+    both = ("optimizer.lr=tag(log,interval(1e-3,1e-1))", "data.batch_size=range(200,300)")
+    assert sweeping.command(*fixed, *both) == 0
+    capsys.readouterr()
+    assert sweeping.command(*fixed, both[0]) == 2
+    assert "begun with data.batch_size 200 to 299, not left alone" in " ".join(capsys.readouterr().err.split())
+    assert sweeping.command(*fixed, *both) == 0, "what was refused has changed nothing"
+
+
 def test_a_combination_that_nobody_foresaw_is_a_failed_trial_on_the_page_too(sweeping, capsys):
     averages = ("callbacks.ema.decay=null,0.9", "callbacks.swa.start=null,0.5")  # each alone is possible
     command = ("sweep=optuna", "sweep.sampler=grid", "trainer.max_epochs=1", *averages)

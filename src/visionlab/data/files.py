@@ -167,9 +167,9 @@ def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
     # A folder that is called train may be a class, of vehicles say; then it lies among others and has no folders in it.
     if train and folders(root / below / train[0]) and (len(splits) > 1 or len(splits) == len(tops)):
         for top in tops:
-            if top not in splits and (count := len(images(root, below + top))):
-                told = printable(top), ", ".join(splits), count
-                log.warning("%s beside %s has no split's name (train, val, test); its %d images are left out", *told)
+            if top not in splits and _has_images(root / below / top):
+                told = printable(top), ", ".join(splits)
+                log.warning("%s beside %s has no split's name (train, val, test); its images are left out", *told)
         return [(f"{below}{top}/", split) for top, split in splits.items()]
     if len(set(splits.values())) > 1 and len(splits) == len(tops):
         raise DataError(
@@ -188,6 +188,11 @@ def _parts(root: Path, below: str) -> list[tuple[str, Split]]:
             "if it is a class",
         )
     return [(below, Split.FREE)]
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether an image lies anywhere below a folder, as far as it can be listed."""
+    return any(name.lower().endswith(EXTENSIONS) for _, _, names in os.walk(folder) for name in names if name[0] != ".")
 
 
 def _images_directly_in(folder: Path) -> int:

@@ -51,7 +51,7 @@ def listed(root: Path, table: Path) -> Index:
     rows.fieldnames = columns
     for column, holds in HOLDS.items():
         if column not in columns:
-            given = ", ".join(name for name in columns if name not in HOLDS)
+            given = ", ".join(name for name in columns if name and name not in {*HOLDS, "split"})
             remedy = f"of its columns {given}, call the one with {holds} {column}" if given else "write path,label"
             raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
     seen: dict[str, tuple[str, str, Split]] = {}

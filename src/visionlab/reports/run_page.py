@@ -87,6 +87,8 @@ def _subtitle(run: Reading) -> str:
             parts.append(str(result["started"]))
     if result.get("seed") is not None:
         parts.append(f"seed {result['seed']}")
+    if result.get("begun_by"):  # a shorter run, whose epochs are its first
+        parts.append(f"begun by {Path(str(result['begun_by'])).name}")
     return " · ".join(parts)
 
 

@@ -9,9 +9,8 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from visionlab.checks import check_words
 from visionlab.compare import compare
-from visionlab.config import own_files, resolved
+from visionlab.config import own_files, resolved, words_to_hydra
 from visionlab.errors import UserError
 from visionlab.runs import Run
 from visionlab.sweeps import space
@@ -67,13 +66,12 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         UserError: What the user can put right, before the first run trains.
         Stopped: A signal came; the same command continues.
     """
-    check_words(arguments)
     loader = context.config_loader
     base: Any = OmegaConf.to_container(
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
     )
     choice = str(config.hydra.runtime.choices.get("sweep"))
-    places = [text for text in config.hydra.overrides.hydra if text.startswith(("hydra/launcher", "hydra.launcher"))]
+    places = [text for text in words_to_hydra(config.hydra) if text.startswith(("hydra/launcher", "hydra.launcher"))]
     plan = Plan(base, arguments, choice, space.Reader(loader), own_files(config.hydra), places)
     strategy: Strategy = get_object(plan.settings["strategy"])(plan)
     composer = Composer(loader, config, plan)

@@ -86,7 +86,7 @@ class Composer:
         """Compose and check a run, and return its directory, its setting and its config."""
         try:
             config = self._compose(list(texts))
-            check_composed(resolved(config), config)
+            check_composed(resolved(config), config, list(config.hydra.overrides.task))
             directory = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
             return directory, _setting(config, self._plan.replicates) or directory.name, config
         except HydraException as error:

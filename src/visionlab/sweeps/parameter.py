@@ -86,7 +86,9 @@ class Parameter:
         if self.values:
             words = f"one of {', '.join(map(space.written, self.values))}"
         else:
-            step = f" in steps of {self.step}" if self.step is not None else ", log" if self.log else ""
+            whole = all(isinstance(value, int) for value in (self.low, self.high, self.step))
+            steps = self.step is not None and not (whole and self.step == 1)
+            step = f" in steps of {self.step}" if steps else ", log" if self.log else ""
             words = f"{self.low} to {self.high}{step}"
         return words + "".join(f", where {key} is {' or '.join(map(str, of))}" for key, of in self.when.items())
 

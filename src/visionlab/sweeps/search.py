@@ -123,14 +123,15 @@ class Search:
         """Refuse another range: its trials would be answered by those of the old one, as they are counted together."""
         asked = {key: str(parameter) for key, parameter in self._space.items()}
         begun: dict[str, str] = self._study.user_attrs.get("space", asked)
-        for key, words in asked.items():
-            if begun.get(key) != words:
+        for key in begun | asked:
+            if begun.get(key) != asked.get(key):
+                then, now = (of.get(key, "left alone") for of in (begun, asked))
                 raise ConfigError(
-                    f"this search was begun with {key} {begun.get(key, 'left alone')}, not {words}",
+                    f"this search was begun with {key} {then}, not {now}",
                     where=key,
                     remedy="give sweep.name=<new> for a search of its own",
                 )
-        self._study.set_user_attr("space", asked)
+        self._study.set_user_attr("space", begun)
 
     # The study -----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from visionlab.runs import Run
 from visionlab.training import (
     build,
     checkpoint_io,
+    continuation,
     devices,
     environment,
     evaluation,
@@ -83,12 +84,15 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     trackers = loggers.make(config, run)
     trainer = build.trainer(config, callbacks=callbacks, loggers=trackers, folder=run.dir)
 
+    adopted = resume_from is not None and "command" not in run.result  # see visionlab.training.continuation
     if trainer.is_global_zero:
         _begin(run, plain, overrides, data, classifier, layers, trainer.strategy.root_device)
     memory = devices.enough_memory(config.data.batch_size, key="data.batch_size", remedy=SMALLER)
     state = _state_of(run, recorded=trainer.is_global_zero)
     tracking = loggers.open_for(trackers, plain)
     with state, memory, _enough_to_normalise(config.data.batch_size), interruption.watching(), tracking:
+        if adopted:
+            loggers.repeat(trackers, run.metrics[:-1])  # the last epoch of the shorter run is trained again
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()
@@ -207,6 +211,7 @@ def _begin(
         overrides=overrides,
         hash=runs.identity(plain),
         config_hash=runs.identity(plain),
+        apart_from_length=continuation.shared(plain),
         seed=plain["seed"],
         monitor=plain["monitor"],
         mode=plain["mode"],

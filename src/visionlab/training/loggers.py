@@ -53,6 +53,14 @@ def _wandb_id(run: Run) -> str | None:
     return re.sub(r"^(offline-)?run-\d+_\d+-", "", folders[-1].name) if folders else None
 
 
+def repeat(loggers: Sequence[Logger], rows: Sequence[Mapping[str, float | None]]) -> None:
+    """Log epochs that another run has trained, as they stand in its metrics.csv."""
+    for row in rows:
+        figures = {name: value for name, value in row.items() if value is not None and ("/" in name or name == "lr")}
+        for logger in loggers:
+            logger.log_metrics(figures | {"epoch": int(row["epoch"] or 0)}, step=int(row["step"] or 0) - 1)
+
+
 @contextmanager
 def open_for(loggers: Sequence[Logger], config: Mapping[str, Any]) -> Iterator[None]:
     """Begin with the hyperparameters, and end W&B's run however the training ends.
