@@ -86,6 +86,7 @@ def nothing_left(tmp_path):
         (["optimizer.lr=abc"], "a number above 0"),
         (["logger=null"], "give one of the group's choices"),
         (["~scheduler"], "there is no scheduler"),
+        (["model.network=5"], "in: model.network"),
         (["~callbacks.progress"], "there is no callbacks.progress"),
         (["trainer.strategy=dpp"], "invalid strategy name"),
         (["trainer.limit_val_batches=0.001"], "a share of at least"),
@@ -165,6 +166,13 @@ def test_a_mistake_is_said_in_a_few_lines(door, tmp_path, overrides, says):
     nothing_left(tmp_path)
 
 
+@pytest.mark.parametrize("group", ["data", "model"])
+def test_a_group_that_is_taken_out_is_missed(door, tmp_path, group):
+    code, error = door("trainer.max_epochs=1", f"~{group}")
+    assert code == 2 and f"there is no {group}" in error
+    nothing_left(tmp_path)
+
+
 def test_the_choices_of_a_group_are_listed_once(door):
     for choice in ("zzz", "adan"):
         _, error = door(f"optimizer={choice}")
@@ -206,11 +214,15 @@ def test_a_key_of_ones_own_may_name_the_directory(tmp_path, monkeypatch):
     from visionlab import train
 
     monkeypatch.chdir(tmp_path)
-    for words in (["hydra.run.dir=one/${tag}"], ["-m", "hydra.sweep.dir=two/${tag}", "seed=0,1"]):
+    (tmp_path / "own/experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {run: {dir: 'three/${tag}'}}\n"
+    (tmp_path / "own/experiment/mine.yaml").write_text(text)
+    file = ["--config-dir", "own", "experiment=mine"]
+    for words in (["hydra.run.dir=one/${tag}"], ["-m", "hydra.sweep.dir=two/${tag}", "seed=0,1"], file):
         given = [*QUICK, "trainer.max_epochs=1", "+tag=mine", *words]
         monkeypatch.setattr(sys, "argv", ["visionlab.train", *given])
         train.main()
-    assert Run(tmp_path / "one/mine").status == "completed"
+    assert Run(tmp_path / "one/mine").status == Run(tmp_path / "three/mine").status == "completed"
     assert [Run(path.parent).status for path in tmp_path.glob("two/mine/*/result.json")] == ["completed"] * 2
 
 

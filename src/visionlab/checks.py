@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import schema
-from visionlab.config import choices, conf_root, nearest_path, not_global, of_a_library, words_to_hydra
+from visionlab.config import choices, conf_root, nearest_path, not_global, of_a_library
 from visionlab.errors import ConfigError, nearest
 
 # What Hydra lets one delete, and a run cannot do without.
@@ -72,7 +72,9 @@ def check_composed(config: Mapping[str, Any], source: DictConfig, overrides: Seq
             own = f"begin your own file in {group}/ with the line: defaults: [_base, _self_]"
             remedy = own if len(missing) > len(base) / 2 else f"leave out what removes it: ~{key}"
             raise ConfigError(f"there is no {key}", where=key, remedy=remedy)
-    check_folder(config["data"], "give data=folder too, or another data set")
+    if not isinstance(network := (config.get("model") or {}).get("network", {}), Mapping):
+        raise ConfigError(f"model.network={network} is no network", where="model.network", remedy="give model=<choice>")
+    check_folder(config.get("data") or {}, "give data=folder too, or another data set")
     check(config)
     _refuse_names(config, overrides)
 
@@ -91,17 +93,11 @@ def check_folder(data: Mapping[str, Any], remedy: str) -> None:
 
 def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
     """Refuse keys that nothing reads: at the top, and below the groups whose keys are names."""
-    known, to_hydra = _keys("train.yaml"), []
-    if "hydra" in source or HydraConfig.initialized():  # a job's config comes without Hydra's node
-        to_hydra = words_to_hydra(source.hydra if "hydra" in source else HydraConfig.get())
+    known = _keys("train.yaml")
     for key in sorted(set(map(str, config)) - known):
         # As the first part of a path: ${key}, ${key.more}, ${oc.select:key,3}; not ${other.key} or ${..key}.
-        reader = rf"\$\{{(?:[^}}]*[:,\s{{])?\[?{re.escape(key)}(?=[\].\[}},\s])"
-        if not re.search(reader, OmegaConf.to_yaml(OmegaConf.masked_copy(source, sorted(config)))) and not any(
-            re.search(reader, word) for word in to_hydra
-        ):
-            ours = {one: value for one, value in config.items() if one in known}
-            remedy = nearest_path(key, ours)
+        if not re.search(rf"\$\{{(?:[^}}]*[:,\s{{])?\[?{re.escape(key)}(?=[\].\[}},\s])", _texts(config, source)):
+            remedy = nearest_path(key, {one: value for one, value in config.items() if one in known})
             if isinstance(config[key], Mapping):
                 remedy = "leave it out; a file of your own that says it begins with the line: # @package _global_"
             raise ConfigError(f"nothing reads '{key}'", where=key, remedy=remedy)
@@ -115,6 +111,14 @@ def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
         known = set().union(*(_keys(f"sweep/{choice}.yaml") for choice in ("_base", *choices("sweep"))))
         for key in sorted(more - known):
             raise ConfigError(f"no sweep reads '{key}'", where=f"sweep.{key}", remedy=nearest(key, known))
+
+
+def _texts(config: Mapping[str, Any], source: DictConfig) -> str:
+    """Return all that may refer to a key; a job's config comes without Hydra's own node."""
+    nodes: list[Any] = [OmegaConf.masked_copy(source, [str(key) for key in source if key in config])]
+    if "hydra" in source or HydraConfig.initialized():
+        nodes.append(source.hydra if "hydra" in source else HydraConfig.get())
+    return "".join(map(OmegaConf.to_yaml, nodes))
 
 
 def _refuse_names(config: Mapping[str, Any], overrides: Sequence[str]) -> None:

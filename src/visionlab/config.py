@@ -241,9 +241,9 @@ def _run_name(*, _root_: DictConfig) -> str:
     plain = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     try:
         content: Any = OmegaConf.to_container(plain, resolve=True, throw_on_missing=False)
-    except (ConfigKeyError, InterpolationResolutionError):
+        return runs.name(content)
+    except (ConfigKeyError, InterpolationResolutionError, KeyError):
         return "unresolved"  # the door says why, a moment later
-    return runs.name(content)
 
 
 OmegaConf.register_new_resolver("visionlab.run_name", _run_name, replace=True)

@@ -122,7 +122,8 @@ def _train(run: Run, asked: DictConfig, overrides: list[str]) -> Run:
 
 def _may_adopt(run: Run, plain: Mapping[str, Any]) -> bool:
     """Whether a run that begins may go on from a shorter one: not where a sweep watches its epochs, or all is asked."""
-    return run.status is None and not plain["force"] and not plain["sweep"]["trial"]
+    watched = (plain.get("sweep") or {}).get("trial")
+    return run.status is None and not plain["force"] and not watched
 
 
 def _refuse_another(run: Run, asked: Mapping[str, Any]) -> None:

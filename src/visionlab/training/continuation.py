@@ -28,7 +28,7 @@ def shared(config: Mapping[str, Any]) -> str | None:
         config: The run's, resolved.
     """
     trainer, scheduler = config["trainer"], config["scheduler"]
-    parts = [config["model"], *(node for node in config["callbacks"].values() if node)]
+    parts = [config["model"], *(node for node in config["callbacks"].values() if isinstance(node, Mapping))]
     follows = (
         trainer.get("max_steps", -1) != -1 or trainer.get("max_time") is not None,
         OFFERS & set(inspect.signature(get_object(scheduler["_target_"])).parameters),
