@@ -122,6 +122,17 @@ def test_a_run_of_two_devices_gets_its_test_when_asked(tmp_path, witness):
     assert recorded["metrics"]["test/acc"] == pytest.approx(visionlab.evaluate(tmp_path / "two").metrics["acc"])
 
 
+def test_a_longer_run_of_two_devices_goes_on_from_a_shorter_one(tmp_path):
+    for place, epochs in (("both", 2), ("both", 3), ("alone", 3)):
+        door(*RUN, *TWO, f"trainer.max_epochs={epochs}", f"outputs={tmp_path / place}")
+    runs = {place: [Run(path) for path in (tmp_path / place).glob("synthetic-*")] for place in ("both", "alone")}
+    (longer,) = [run for run in runs["both"] if run.result["epochs"] == 3]
+    (alone,) = runs["alone"]
+    assert "begun_by" in longer.result and "begun_by" not in alone.result
+    assert longer.result["metrics"] == alone.result["metrics"]
+    assert [row["train/loss"] for row in longer.metrics] == [row["train/loss"] for row in alone.metrics]
+
+
 def test_ranks_that_torchrun_started_share_a_run(tmp_path, witness):
     seen, folder = witness
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "visionlab.train")
