@@ -41,7 +41,7 @@ def weights(run, which):
 def test_it_ends_as_if_it_had_been_trained_by_itself(tmp_path, capsys, words):
     shorter = train(tmp_path / "both", *words, epochs=3)
     longer = train(tmp_path / "both", *words, epochs=5)
-    assert f"The first 3 epochs are those of {shorter.dir}." in capsys.readouterr().out
+    assert f"It goes on from the last of the 3 epochs of {shorter.dir}." in capsys.readouterr().out
     alone = train(tmp_path / "alone", *words, epochs=5)
     assert longer.result["begun_by"] == str(shorter.dir) and "begun_by" not in alone.result
     assert f"begun by {shorter.dir.name}" in longer.page.read_text()
@@ -70,7 +70,7 @@ def test_it_ends_as_if_it_had_been_trained_by_itself(tmp_path, capsys, words):
 def test_what_follows_the_length_is_trained_from_the_start(tmp_path, capsys, words):
     train(tmp_path, *words, epochs=2)
     assert "begun_by" not in train(tmp_path, *words, epochs=3).result
-    assert "The first" not in capsys.readouterr().out
+    assert "It goes on" not in capsys.readouterr().out
 
 
 def test_only_the_same_settings_images_and_software_will_do(tmp_path):

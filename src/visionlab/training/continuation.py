@@ -65,7 +65,7 @@ def adopt(run: Run, config: Mapping[str, Any]) -> str | None:
                 seconds={"so_far": result["seconds"]["total"]},
                 **{key: result[key] for key in ("data", "environment")},
             )
-            print(f"The first {result['epochs']} epochs are those of {other.dir}.")
+            print(f"It goes on from the last of the {result['epochs']} epochs of {other.dir}.")
             return str(run.checkpoint("last").with_name(checkpoint.name))
     return None
 
