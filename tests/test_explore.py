@@ -316,9 +316,19 @@ def test_a_common_black_border_makes_no_duplicates(resize, tmp_path):
             scene(20 * label + i, (60, 24) if i % 2 else (60, 30)).save(tmp_path / name / f"{i}.png")
     given = ["data=folder", f"data.root={tmp_path}", "data.image_size=100", f"data.resize={resize}"]
     found = explore([*given, f"outputs={tmp_path / 'out'}"])
-    assert found.dir == tmp_path / "out" / "explore" / "folder"
     assert len(found.survey.near.rows) == 0
     assert "No augmentation is chosen" in found.page.read_text()
+
+
+def test_two_folders_of_ones_own_do_not_overwrite_each_other(tmp_path):
+    pages = set()
+    for kind in ("summer", "winter"):
+        for number in range(4):
+            (place := tmp_path / kind / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+            scene(number, (16, 16)).save(place / f"{number}.png")
+        given = ["data=folder", f"data.root={tmp_path / kind}", "data.image_size=16", f"outputs={tmp_path / 'out'}"]
+        pages.add(explore(given).page)
+    assert pages == {tmp_path / "out/explore" / name / "explore.html" for name in ("folder-summer", "folder-winter")}
 
 
 def test_the_command_says_what_was_found(photos, tmp_path):

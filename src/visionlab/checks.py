@@ -74,6 +74,10 @@ def check_composed(config: Mapping[str, Any], source: DictConfig, overrides: Seq
             raise ConfigError(f"there is no {key}", where=key, remedy=remedy)
     if not isinstance(network := (config.get("model") or {}).get("network", {}), Mapping):
         raise ConfigError(f"model.network={network} is no network", where="model.network", remedy="give model=<choice>")
+    expand = (config.get("data") or {}).get("expand")
+    if expand is not None and "_target_" not in (expand if isinstance(expand, Mapping) else ()):
+        remedy = " or ".join(f"data/expand={choice}" for choice in choices("data/expand"))
+        raise ConfigError(f"data.expand={expand} enlarges nothing", where="data.expand", remedy=f"give {remedy}")
     check_folder(config.get("data") or {}, "give data=folder too, or another data set")
     check(config)
     _refuse_names(config, overrides)
@@ -103,9 +107,17 @@ def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
             raise ConfigError(f"nothing reads '{key}'", where=key, remedy=remedy)
     callbacks, usual = config.get("callbacks") or {}, _keys("callbacks/default.yaml")
     for key, node in callbacks.items():
-        if key not in usual and not (isinstance(node, Mapping) and "_target_" in node):
+        own = isinstance(node, Mapping) and "_target_" in node
+        if key not in usual and not own:
             remedy = f"{nearest(key, usual)}  (one of your own has a _target_)"
             raise ConfigError(f"there is no callback '{key}'", where=f"callbacks.{key}", remedy=remedy)
+        if isinstance(node, Mapping) and not own and (more := sorted(set(node) - _keys("callbacks/default.yaml", key))):
+            remedy = nearest(more[0], _keys("callbacks/default.yaml", key))
+            raise ConfigError(f"nothing reads '{more[0]}'", where=f"callbacks.{key}.{more[0]}", remedy=remedy)
+    logger = config.get("logger") or {}
+    if logger.get("_target_") is None and (more := sorted(set(logger) - {"_target_"})):
+        what = f"there is no logger that would read '{more[0]}'"
+        raise ConfigError(what, where=f"logger.{more[0]}", remedy="choose one too: logger=tensorboard")
     sweep = config.get("sweep") or {}
     if str(sweep.get("strategy")).startswith("visionlab.") and (more := set(sweep) - _keys("sweep/_base.yaml")):
         known = set().union(*(_keys(f"sweep/{choice}.yaml") for choice in ("_base", *choices("sweep"))))
@@ -173,8 +185,10 @@ def _check_targets(node: Any, path: str) -> None:
 
 
 @functools.cache
-def _keys(file: str) -> set[str]:
-    """Return the keys and the groups of a file of `conf/`."""
+def _keys(file: str, *below: str) -> set[str]:
+    """Return the keys and the groups of a file of `conf/`, or those below some key of it."""
     content: Any = OmegaConf.to_container(OmegaConf.load(conf_root() / file), resolve=False)
+    for key in below:
+        content = content[key]
     chosen = (one for one in content.get("defaults", ()) if isinstance(one, dict))
     return {key for one in chosen for key in one if " " not in key} | set(content) - {"defaults"}

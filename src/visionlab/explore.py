@@ -39,7 +39,8 @@ def explore(
     Args:
         overrides: Hydra overrides, such as `["data=folder", "data.root=photos", "augment=flip_crop"]`.
         config: A composed config instead of overrides.
-        out: The folder to write to; `<outputs>/explore/<data.name>` unless given.
+        out: The folder to write to; `<outputs>/explore/<data.name>` unless given, and for images
+            of one's own `<data.name>-<folder>`.
 
     Raises:
         DataError: The data are missing, or nothing of them can be used.
@@ -53,7 +54,9 @@ def explore(
     from visionlab.training.build import data_module
 
     survey = Survey(data_module(asked, empty_classes=True))
-    folder = Path(out or configured or Path(plain["outputs"]) / "explore" / plain["data"]["name"])
+    data = plain["data"]
+    name = data["name"] if data["published"] else f"{data['name']}-{Path(data['root']).expanduser().resolve().name}"
+    folder = Path(out or configured or Path(plain["outputs"]) / "explore" / name)
     page = exploration.write(survey, folder, given=list(overrides))
     return Exploration(folder, page, survey)
 
