@@ -242,6 +242,7 @@ def test_a_place_without_a_sweep_is_told_of(door, tmp_path):
         (["+lr=0.1,0.2"], "nothing reads 'lr'"),
         (["+name=a,b"], "nothing reads 'name'"),
         (["data.root=one,two"], "give data=folder too"),
+        (["resume=outputs/digits", "seed=0,1"], "would not be heeded here"),
     ],
 )
 def test_a_sweep_over_what_changes_nothing_is_refused(door, tmp_path, words, says):

@@ -64,6 +64,9 @@ def check_composed(config: Mapping[str, Any], source: DictConfig, overrides: Seq
     """
     if config.get("experiment") is not None:
         raise not_global()
+    if config.get("resume"):
+        what = f"resume={config['resume']} is for one run of visionlab.train, and would not be heeded here"
+        raise ConfigError(what, where="resume", remedy="leave it out; a sweep continues by its own command")
     _refuse_unread(config, source)
     for group in ("data", "augment", "model"):
         node, base = config.get(group), _keys(f"{group}/_base.yaml")
