@@ -13,8 +13,9 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.compare import compare, main
 from visionlab.errors import RunError
-from visionlab.reports import closing, svg
+from visionlab.reports import closing, svg, verdicts
 from visionlab.reports.page import Html
+from visionlab.reports.statistics import wilson
 from visionlab.runs import Run
 
 
@@ -200,6 +201,10 @@ def test_the_table_of_runs_agrees_with_the_results(three, tmp_path):
     accuracies = sorted((result(directory)["metrics"]["test/acc"] for directory in three), reverse=True)
     assert [cells[head.index("test/acc")] for cells in body] == [f"{100 * v:.2f} %" for v in accuracies]
     assert body[-1][head.index("reported test/acc")] == "50.00 %"
+    for cells, accuracy in zip(body, accuracies, strict=True):
+        low, high = map(float, cells[head.index("95 % CI")].split(" to "))
+        assert low < 100 * accuracy < high
+        assert [low, high] == pytest.approx([100 * end for end in wilson(round(600 * accuracy), 600)], abs=0.05)
 
 
 def test_the_table_of_tests_agrees_with_the_accuracies(three, tmp_path):
@@ -213,6 +218,19 @@ def test_the_table_of_tests_agrees_with_the_accuracies(three, tmp_path):
         low, high = map(float, interval.split(" to "))
         assert difference == f"{gap:+.2f}" and low < gap < high
         assert int(only_a) - int(only_b) == pytest.approx(6 * gap)  # of 600 images
+
+
+def test_of_more_runs_than_fit_the_others_are_set_against_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr(verdicts, "MOST_PAIRS", 2)
+    runs = [
+        make_run(tmp_path / name, test=600, seed=place, skill=skill, config={"model.name": name})
+        for place, (name, skill) in enumerate((("poor", 0.5), ("best", 0.9), ("fair", 0.7)))
+    ]
+    page = compare(*runs, out=tmp_path / "out").page
+    head, *body = read(page).tables["tests"]
+    assert head[0] == "A is compared with" and "only the other" in head
+    assert [cells[0] for cells in body] == ["tiny_cnn fair", "tiny_cnn poor"]
+    assert "A is tiny_cnn best." in page.read_text()
 
 
 def test_runs_on_other_images_are_not_tested_against_each_other(tmp_path):
@@ -324,6 +342,35 @@ def test_the_same_runs_are_written_to_the_same_place(three, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert compare(*three).page == compare(*reversed(three)).page
     assert compare(*three).page.parts[:2] == ("outputs", "comparisons")
+
+
+def test_comparisons_of_folders_of_one_name_lie_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pages = []
+    for place in ("here/outputs", "there/outputs", "outputs"):
+        make_run(tmp_path / place / "run")
+        pages.append(compare(place).page.parent.name)
+    monkeypatch.chdir(tmp_path / "here")
+    pages.append(compare("../there/outputs").page.parent.name)
+    assert pages[:3] == ["here-outputs", "there-outputs", "outputs"] and pages[3].startswith("1-")
+
+
+def test_a_sweep_that_is_named_twice_is_shown_once(tmp_path, monkeypatch):
+    sweep, other = make_sweep(tmp_path / "one", trials=3), make_run(tmp_path / "other")
+    assert compare(sweep, sweep.parent / "." / sweep.name).page == sweep / "report.html"
+    page = compare(sweep.parent, sweep, other, out=tmp_path / "out").page.read_text()
+    assert page.count(">Sweep lr</h2>") == 1
+
+
+def test_repetitions_on_one_folder_may_spell_it_in_two_ways(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [
+        make_run(tmp_path / f"run{seed}", seed=seed, config={"seed": seed, "data.root": root}, result={"seed": seed})
+        for seed, root in enumerate(("photos", str(tmp_path / "photos")))
+    ]
+    found = compare(*runs, out="out")
+    assert not found.tests and "data.root" not in found.rows[0]
+    assert [row["run"].rpartition(" ")[2] for row in found.rows] == ["0", "1"]
 
 
 def test_the_module_is_the_function(three, tmp_path):

@@ -54,7 +54,7 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
     """
     from visionlab.reports import compare_page, comparing, sweep_page, verdicts
     from visionlab.reports.gather import gather
-    from visionlab.runs import write_csv
+    from visionlab.runs import place, write_csv
 
     gathered = gather(directories)
     if not gathered.entries:
@@ -65,14 +65,16 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
         )
     metric = comparing.main_metric(gathered.entries)
     rows = comparing.rows(gathered)
-    if out is None and len(directories) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
+    if (
+        out is None and len({Path(one).resolve() for one in directories}) == len(gathered.sweeps) == 1
+    ):  # the sweep has a page and a table of its own
         (sweep,) = gathered.sweeps
         metric = sweep.objective if sweep.objective.endswith("/acc") else metric
         tests, untested = sweep_page.paired(sweep)
         page, csv = sweep_page.write(sweep, tests=tests, untested=untested), sweep.directory / "runs.csv"
     else:
         tests, untested = verdicts.paired_tests(gathered.entries, metric)
-        folder = Path(out) if out is not None else Path("outputs") / "comparisons" / _name(directories)
+        folder = place(out if out is not None else Path("outputs") / "comparisons" / _name(directories))
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
     write_csv(csv, rows)
@@ -80,10 +82,10 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
 
 
 def _name(directories: Sequence[str | Path]) -> str:
-    """A name for what is compared: its own where it is one folder, else one that the same folders get again."""
+    """A name for what is compared: its path where it is one folder, else one that the same folders get again."""
     paths = sorted({str(Path(directory).resolve()) for directory in directories})
-    if len(paths) == 1:
-        return Path(paths[0]).name
+    if len(paths) == 1 and Path(paths[0]).is_relative_to(Path.cwd()):
+        return "-".join(Path(paths[0]).relative_to(Path.cwd()).parts) or Path.cwd().name
     return f"{len(paths)}-{hashlib.sha256('|'.join(paths).encode()).hexdigest()[:8]}"
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -8,13 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import classification_report
 
 from fabricate import make_run, written
 from reading_html import read
-from visionlab.reports import run_page
+from visionlab.reports import figures, run_figures, run_page
 from visionlab.reports.numbers import MISSING
+from visionlab.reports.reading import Reading
 from visionlab.reports.statistics import wilson
 
 FIGURES = {
@@ -195,6 +198,33 @@ def test_a_file_that_is_cut_off_is_left_out(run_dir, name):
     page = read(written(run_dir))
     assert page.tiles["Test accuracy"][0] == written_percent(result_of(run_dir)["metrics"]["test/acc"])
     assert ("Expected calibration error" in page.tiles) == (name != "predictions.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "rows"),
+    [("confusion.csv", "classification-report", {0, 7}), ("layers.csv", "layers", {0, 3, 4, 5})],
+)
+def test_a_table_that_is_cut_off_anywhere_stops_no_page(run_dir, name, table, rows):
+    whole = (run_dir / name).read_bytes()
+    for length in range(0, len(whole) - 1, 7):
+        (run_dir / name).write_bytes(whole[:length])
+        page = read(written(run_dir))
+        assert len(page.tables.get(table, ())) in rows and "Test accuracy" in page.tiles
+
+
+def test_a_class_without_images_has_no_bar(run_dir, monkeypatch):
+    """A bar of 0 % would say that the network gets it wrong."""
+    head, first, *others = (run_dir / "confusion.csv").read_text().splitlines()
+    counts = [first.rpartition(",")[0].rpartition(",")[0].rpartition(",")[0] + ",0,0,0", *others]
+    (run_dir / "confusion.csv").write_text("\n".join([head, *counts]))
+    drawn = {}
+    run_page.build(Reading(run_dir), drawn.__setitem__)
+    tips = [element.get("data-tip", "") for element in ElementTree.fromstring(drawn["accuracy_per_class"]).iter()]
+    assert sorted(tip.split()[0] for tip in tips if tip) == ["<script>alert(1)</script>", "dog"]
+    shown = []
+    monkeypatch.setattr(figures, "class_bars", lambda names, values, mean: shown.extend(values) or Figure())
+    run_figures._draw(Reading(run_dir), run_dir)
+    assert [math.isnan(value) for value in shown] == [False, False, True]
 
 
 def test_a_nan_loss_interrupts_the_line_and_is_told(tmp_path):

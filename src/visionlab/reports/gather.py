@@ -91,7 +91,7 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
     if not directories:
         raise RunError("nothing to compare", remedy="name run directories, sweep directories or a folder of runs")
     entries: dict[Path, Entry] = {}
-    sweeps = []
+    sweeps: dict[Path, Sweep] = {}
 
     def add(path: Path, **known: Any) -> Entry:
         place = path.resolve()
@@ -111,20 +111,20 @@ def gather(directories: Sequence[str | Path]) -> Gathered:
 
     for directory in map(Path, directories):
         if (directory / "sweep.json").is_file():
-            sweeps.append(_sweep(directory, add))
+            sweeps[directory.resolve()] = _sweep(directory, add)
         elif (directory / "result.json").is_file():
             add(directory)
         else:
             runs, nested = _below(directory)
             for path in runs:
                 add(path)
-            sweeps += [_sweep(path, add) for path in nested]
+            sweeps |= {path.resolve(): _sweep(path, add) for path in nested}
     found = list(entries.values())
     flats = [entry.settings for entry in found if entry.settings]  # a run that never began has no config
     keys = settings.differing(flats)
     columns = settings.telling(flats, keys)
     _name(found, columns)
-    return Gathered(found, sweeps, keys, columns)
+    return Gathered(found, list(sweeps.values()), keys, columns)
 
 
 def _below(directory: Path) -> tuple[list[Path], list[Path]]:

@@ -141,18 +141,18 @@ class Reading:
         """Class names `[K]` and counts int64 `[K, K]` of confusion.csv; no names if there is none."""
         try:
             with (self.dir / "confusion.csv").open(newline="", encoding="utf-8") as file:
-                head, *rows = list(csv.reader(file))
-        except (OSError, ValueError):
+                (_, *names), *rows = csv.reader(file)
+            counts = np.array([[int(value) for value in row[1:]] for row in rows], np.int64)
+            return names, counts.reshape(len(names), len(names))
+        except (OSError, ValueError):  # also of a file that is cut off
             return [], np.zeros((0, 0), np.int64)
-        counts = np.array([[int(value) for value in row[1:]] for row in rows], np.int64)
-        return head[1:], counts.reshape(-1, len(head) - 1)
 
     @cached_property
     def layers(self) -> list[dict[str, str]]:
         """layers.csv, a row a layer."""
         try:
             with (self.dir / "layers.csv").open(newline="", encoding="utf-8") as file:
-                return list(csv.DictReader(file))
+                return [row for row in csv.DictReader(file) if None not in row.values()]
         except OSError:
             return []
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from visionlab.runs import NOT_IDENTITY, with_unit
@@ -33,6 +34,8 @@ def flatten(config: Mapping[str, Any]) -> Flat:
     walk(config, "")
     if (config.get("data") or {}).get("published"):
         flat.pop("data.root", None)
+    elif flat.get("data.root"):
+        flat["data.root"] = str(Path(str(flat["data.root"])).expanduser().resolve())
     return flat
 
 
