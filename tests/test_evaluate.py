@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 
 import visionlab
 from quick import QUICK
+from visionlab.config import compose
 from visionlab.errors import CheckpointError, ConfigError, DataError, RunError
+from visionlab.evaluate import _refuse_learnt
 from visionlab.runs import Run
 from visionlab.training import build, evaluation
 
@@ -265,3 +268,102 @@ def test_validation_stands_in_where_there_is_no_test_split(tmp_path, capsys):
     assert run.result["evaluated"] == ["val"] and "test/acc" not in run.result["metrics"]
     printed = capsys.readouterr().out
     assert "no test split" in printed and "data.test_fraction=0.2" in printed, "and how to get one"
+
+
+def test_at_another_size_it_is_the_network_that_was_trained(tmp_path, caplog):
+    """At more than 64 px it would be built with other strides, which its weights fit as well."""
+    small = ["model=mobilenet_v2", "model.network.width=0.1", "data=digits", "data.image_size=16"]
+    rest = [word for word in QUICK if not word.startswith(("model", "data=", "data.image_size"))]
+    limits = ["trainer.max_epochs=1", "data.train_fraction=0.2"]
+    run = visionlab.train([*rest, *small, *limits], directory=tmp_path / "run")
+    config = build.for_evaluation(OmegaConf.create(run.config), run)
+    config.data.image_size = 72
+    network, module = visionlab.load(run).network, build.data_module(config)
+    with torch.inference_mode():
+        found = torch.cat([network(module.preprocess(batch.images)) for batch in module.val_dataloader()])
+    evaluated = visionlab.evaluate(run, "val", data={"image_size": 72})
+    torch.testing.assert_close(evaluated.confidence, found.softmax(1).amax(1), atol=1e-4, rtol=0)
+    for size, told in ((72, True), (20, False)):  # to train it on is possible, and said
+        caplog.clear()
+        given = compose([*rest, *small[:3], f"data.image_size={size}", f"model.weights={run.dir}"])
+        build.classifier(given, build.data_module(given))
+        assert ("model.network.small_images=true strides as theirs" in caplog.text) == told
+
+
+def test_a_network_of_one_size_says_so(quick_run):
+    with pytest.raises(DataError, match="16x16 px; this network was built for 8x8 px"):
+        visionlab.evaluate(quick_run, data={"image_size": 16})
+
+
+def test_a_weighted_loss_has_the_weights_of_the_training(photos, tmp_path):
+    given = [*QUICK, "data=folder", f"data.root={photos}", "loss=weighted_cross_entropy"]
+    run = visionlab.train(given, directory=tmp_path / "run")
+    shutil.copytree(photos, tmp_path / "others")
+    for extra in range(8):
+        (tmp_path / "others" / "cat" / f"{extra}.png").unlink()
+    found = visionlab.evaluate(run, "all", data={"root": str(tmp_path / "others")})
+    weights = 1 / torch.tensor(run.result["data"]["class_counts"])[found.labels]
+    expected = -(weights * found.label_probability.log()).sum() / weights.sum()
+    assert found.metrics["loss"] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_list_cannot_turn_learnt_images_into_test_images(photos, tmp_path):
+    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+    splits = {name: ("train", "val", "test", "train")[place % 4] for place, name in enumerate(names)}
+    other = {name: "test" if split == "train" else "train" for name, split in splits.items()}
+    more = {name: "train" if split == "test" else split for name, split in splits.items()} | {names[2]: "test"}
+    for file, division in (("one.csv", splits), ("two.csv", other), ("three.csv", more)):
+        lines = [f"{name},{name.partition('/')[0]},{split}" for name, split in division.items()]
+        (photos / file).write_text("\n".join(["path,label,split", *lines]))
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}", "data.csv=one.csv"], directory=tmp_path / "r")
+    with pytest.raises(ConfigError, match="of 12 in test it has seen 12"):
+        visionlab.evaluate(run, "test", data={"csv": "two.csv"})
+    assert len(visionlab.evaluate(run, "test", data={"csv": "three.csv"}).rows) == 1, "no image was learnt from"
+    assert visionlab.evaluate(run, "val", data={"name": "mine"}).metrics == visionlab.evaluate(run, "val").metrics
+
+
+def test_images_of_one_name_but_other_contents_were_not_learnt():
+    def holding(*rows, digests):
+        splits = SimpleNamespace(train=np.array([0]), val=np.array([1]), test=np.array(rows))
+        index, store = SimpleNamespace(names=["a", "b", "c"]), SimpleNamespace(digests=np.array(digests, np.uint8))
+        return SimpleNamespace(splits=splits, index=index, store=store)
+
+    then, now = holding(2, digests=[[1], [2], [3]]), holding(0, 2, digests=[[4], [2], [3]])
+    _refuse_learnt("test", "options", now, then)
+    with pytest.raises(ConfigError, match="of 2 in test it has seen 1"):
+        _refuse_learnt("test", "options", holding(0, 2, digests=[[1], [2], [3]]), then)
+
+
+def test_an_accent_may_be_spelled_as_a_mac_does(photos, tmp_path):
+    (photos / "cat").rename(photos / "k\u00e4fer")
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
+    shutil.copytree(photos, tmp_path / "mac")
+    (tmp_path / "mac" / "k\u00e4fer").rename(tmp_path / "mac" / "ka\u0308fer")
+    for split in ("all", "val"):
+        theirs = visionlab.evaluate(run, split, data={"root": str(tmp_path / "mac")})
+        assert theirs.metrics == visionlab.evaluate(run, split).metrics
+
+
+def test_the_record_of_a_run_is_not_replaced(quick_run, tmp_path):
+    copy = Run(shutil.copytree(quick_run.dir, tmp_path / "run"))
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    before = sorted(path.relative_to(copy.dir) for path in copy.dir.rglob("*"))
+    for use in (
+        lambda: visionlab.evaluate(copy, out=copy.dir),
+        lambda: visionlab.predict(copy, tmp_path / "one.png", out=copy.dir),
+        lambda: visionlab.export(copy, "safetensors", out=copy.dir),
+    ):
+        with pytest.raises(ConfigError, match="a run lies there"):
+            use()
+    assert (copy.dir / "predictions.csv").read_bytes() == (quick_run.dir / "predictions.csv").read_bytes()
+    assert sorted(path.relative_to(copy.dir) for path in copy.dir.rglob("*")) == before
+
+
+def test_a_place_may_begin_with_a_tilde_or_be_a_number(quick_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    visionlab.evaluate(quick_run, out="~/figures")
+    visionlab.evaluate(quick_run, out=7)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("metrics.json")) == [
+        "7/metrics.json", "home/figures/metrics.json"
+    ]  # fmt: skip

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 import visionlab
+from quick import QUICK
 from visionlab import exporting
 from visionlab.errors import ConfigError, DataError, RunError
 from visionlab.runs import Run
@@ -82,6 +83,22 @@ def test_a_network_whose_name_is_no_file_name(quick_run, tmp_path):
     )
 
 
+def test_two_runs_of_one_network_may_be_exported_to_one_folder(quick_run, tmp_path):
+    copies = [Run(shutil.copytree(quick_run.dir, tmp_path / name)) for name in ("one", "two")]
+    made = [visionlab.export(copy, "safetensors", out=tmp_path / "out") for copy in copies]
+    assert [each.file.name for each in made] == ["one.safetensors", "two.safetensors"]
+    assert json.loads(made[0].description.read_text())["run"] == "one"
+
+
+def test_a_run_without_test_images_is_verified_with_those_of_validation(tmp_path):
+    given = ["data.test_fraction=null", "data.image_size=[8,12]", "trainer.max_epochs=1"]
+    made = visionlab.export(visionlab.train([*QUICK, *given], directory=tmp_path / "run"), "safetensors")
+    about = json.loads(made.description.read_text())
+    assert about["verified"]["of"] == "val" and about["verified"]["images"] == 32
+    assert about["input"]["shape"] == ["batch", 3, 8, 12]
+    assert (about["resize"]["height"], about["resize"]["width"]) == (8, 12)
+
+
 def test_a_file_that_says_something_else_is_an_error_and_is_not_left(quick_run, tmp_path, monkeypatch):
     honest = exporting.write
 
@@ -135,7 +152,9 @@ def test_the_command_line_reports_the_difference(quick_run, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["export", f"run={quick_run.dir}", "format=safetensors", "out=here"])
     export.main()
     printed = capsys.readouterr().out
-    assert "32 images: logits differ by at most 0.0e+00" in printed and "here/simple_cnn.safetensors" in printed
+    assert (
+        "32 images: logits differ by at most 0.0e+00" in printed and f"here/{quick_run.dir.name}.safetensors" in printed
+    )
     monkeypatch.setattr(sys, "argv", ["export", f"run={quick_run.dir}", "format=onx"])
     with pytest.raises(SystemExit) as left:
         export.main()

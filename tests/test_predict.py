@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,8 @@ from quick import QUICK
 from visionlab.errors import ConfigError, DataError
 from visionlab.predict import _show
 from visionlab.prediction import sources
+from visionlab.prediction.predictor import Predictor
+from visionlab.runs import Run
 
 
 def photo(seed: int, label: int) -> Image.Image:
@@ -72,6 +75,17 @@ def door(tmp_path, monkeypatch, capsys):
         return code, printed.out + printed.err
 
     return call
+
+
+@pytest.mark.parametrize("resize", ["pad", "none", "stretch"])
+def test_a_file_is_brought_to_the_size_as_the_data_were(photos, tmp_path, resize):
+    data = [f"data.root={photos}", "data.image_size=[16,24]", f"data.resize={resize}", "trainer.max_epochs=1"]
+    run = visionlab.train([*QUICK, "data=folder", *data, f"outputs={tmp_path}"])
+    recorded = {str(photos / row["image"]): row for row in run.predictions if row["split"] == "test"}
+    found = visionlab.predict(run, photos / "test")
+    for record in found:
+        assert record["confidence"] == pytest.approx(float(recorded[record["image"]]["confidence"]), abs=1e-5)
+    assert len({round(record["confidence"], 4) for record in found}) > 10
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 7])
@@ -280,6 +294,25 @@ def test_the_pictures_of_an_earlier_call_are_no_source(quick_run, tmp_path, patt
     assert found == {"a.png", "gradcam/b.png"}
 
 
+def test_gradcam_is_of_the_class_that_is_named(run, photos, tmp_path, monkeypatch):
+    asked, heat = [], Predictor.heat
+
+    def noted(self, pixels, classes):
+        asked.extend(classes.tolist())
+        return heat(self, pixels, classes)
+
+    monkeypatch.setattr(Predictor, "heat", noted)
+    records = visionlab.predict(run, photos / "test", gradcam=True, out=tmp_path)
+    classes = run.result["data"]["classes"]
+    assert [classes[index] for index in asked] == [record["predicted"] for record in records]
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": -1}, {"tta": "false"}, {"gradcam": 1}])
+def test_from_python_a_wrong_argument_is_refused_too(quick_run, tmp_path, wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        visionlab.predict(quick_run, tmp_path, **wrong)
+
+
 def test_gradcam_needs_a_convolution(photos, tmp_path):
     mlp = [option for option in QUICK if not option.startswith("model")]
     data = ["data.image_size=8", "model=mlp", "trainer.max_epochs=1"]
@@ -320,6 +353,14 @@ def test_bf16_runs_are_predicted_in_bf16(photos, tmp_path):
     recorded = {str(photos / row["image"]): row for row in run.predictions if row["split"] == "test"}
     for record in visionlab.predict(run, photos / "test"):
         assert record["confidence"] == pytest.approx(float(recorded[record["image"]]["confidence"]), abs=1e-5)
+
+
+def test_half_precision_is_single_on_a_cpu(quick_run, photos, tmp_path):
+    copy = Run(shutil.copytree(quick_run.dir, tmp_path / "run"))
+    text = (copy.dir / "config.yaml").read_text()
+    assert text.count("precision: 32-true") == 1
+    (copy.dir / "config.yaml").write_text(text.replace("precision: 32-true", "precision: 16-mixed"))
+    assert visionlab.predict(copy, photos / "test") == visionlab.predict(quick_run, photos / "test")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -118,13 +118,13 @@ def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
             remedy = nearest(more[0], _keys("callbacks/default.yaml", key))
             raise ConfigError(f"nothing reads '{more[0]}'", where=f"callbacks.{key}.{more[0]}", remedy=remedy)
     logger = config.get("logger") or {}
-    if logger.get("_target_") is None and (more := sorted(set(logger) - {"_target_"})):
-        what = f"there is no logger that would read '{more[0]}'"
-        raise ConfigError(what, where=f"logger.{more[0]}", remedy="choose one too: logger=tensorboard")
+    if logger.get("_target_") is None and (rest := sorted(set(logger) - {"_target_"})):
+        what = f"there is no logger that would read '{rest[0]}'"
+        raise ConfigError(what, where=f"logger.{rest[0]}", remedy="choose one too: logger=tensorboard")
     sweep = config.get("sweep") or {}
-    if str(sweep.get("strategy")).startswith("visionlab.") and (more := set(sweep) - _keys("sweep/_base.yaml")):
+    if str(sweep.get("strategy")).startswith("visionlab.") and (further := set(sweep) - _keys("sweep/_base.yaml")):
         known = set().union(*(_keys(f"sweep/{choice}.yaml") for choice in ("_base", *choices("sweep"))))
-        for key in sorted(more - known):
+        for key in sorted(further - known):
             raise ConfigError(f"no sweep reads '{key}'", where=f"sweep.{key}", remedy=nearest(key, known))
 
 

@@ -17,6 +17,7 @@ from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
+    from visionlab.data.index import IntArray
     from visionlab.data.module import ImageDataModule
     from visionlab.training.evaluation import Evaluation
 
@@ -27,7 +28,6 @@ RULES: dict[str, Number | Choice | Text] = {
     "batch_size": Number(1, whole=True, or_null=True),
     "accelerator": Text(or_null=True),
 }
-WHICH = {"root", "csv", "name", "options"}  # keys of the data that may say which images are meant
 HOW = {  # keys that say how they are read, and change neither which there are nor where they are
     "image_size", "resize", "crop_ratio", "mean", "std", "batch_size", "sampler", "expand", "cache_dir", "workers",
     "download",
@@ -63,10 +63,12 @@ def evaluate(
     """
     for error in violations({"split": split, "tta": tta, "batch_size": batch_size, "accelerator": accelerator}, RULES):
         raise error
+    from visionlab.data.index import canonical
     from visionlab.prediction.mirrored import Mirrored
     from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
+    place = None if out is None else runs.place(out)
     config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
     for key in data or {}:
         if key not in config.data:
@@ -88,7 +90,7 @@ def evaluate(
         if error.where != "data.root":
             raise
         raise DataError(error.what, where="data", remedy="say where they are now: data={root: <folder>}") from error
-    if module.classes != run.result["data"]["classes"]:
+    if list(map(canonical, module.classes)) != list(map(canonical, run.result["data"]["classes"])):
         raise DataError(
             f"the data have the classes {', '.join(module.classes[:5])}..., the run was trained on others",
             where=str(config.data.root),
@@ -100,7 +102,7 @@ def evaluate(
     then, now = run.result["data"], module.summary()
     if not data and split != "all" and any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
         log.warning("the images, their classes or their splits have changed since the run was trained")
-    classifier = build.classifier(config, module, pretrained=False)
+    classifier = build.classifier(config, module, pretrained=False, run=run)
     checkpoint_io.load_network(classifier.network, run.answer())
     if tta:
         classifier.network = Mirrored(classifier.network)
@@ -112,19 +114,24 @@ def evaluate(
     }
     with devices.enough_memory(config.data.batch_size):
         found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
-    if out is not None:
-        runs.write_csv(Path(out) / "predictions.csv", outcome.predictions(found, module))
+    if place is not None:
+        runs.write_csv(place / "predictions.csv", outcome.predictions(found, module))
         figures = {f"{split}/{name}": value for name, value in found.metrics.items()}
-        runs.write_atomically(Path(out) / "metrics.json", json.dumps(figures, indent=1) + "\n")
+        runs.write_atomically(place / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return found
 
 
 def _divides_anew(trained: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
-    """Return a key by which the images of a run may be divided otherwise than it was trained; None without one."""
+    """Return a key by which the images of a run may be divided otherwise than it was trained; None without one.
+
+    Those below another folder are others, and those that a list or a name chooses from the same one perhaps not.
+    """
     changed = [key for key, value in data.items() if trained.get(key) != value]
-    if "root" in changed and Path(str(trained["root"])).resolve() == Path(str(data["root"])).expanduser().resolve():
+    if "root" in changed:
+        if Path(str(trained["root"])).expanduser().resolve() != Path(str(data["root"])).expanduser().resolve():
+            return None
         changed.remove("root")
-    return next((key for key in changed if key not in HOW), None) if not WHICH & set(changed) else None
+    return next((key for key in changed if key not in HOW), None)
 
 
 def _refuse_learnt(split: str, key: str, now: "ImageDataModule", then: "ImageDataModule") -> None:
@@ -133,10 +140,13 @@ def _refuse_learnt(split: str, key: str, now: "ImageDataModule", then: "ImageDat
     Raises:
         ConfigError: It has some.
     """
+
+    def contents(data: "ImageDataModule", *parts: "IntArray") -> list[tuple[str, bytes]]:
+        return [(data.index.names[row], data.store.digests[row].tobytes()) for rows in parts for row in rows]
+
     seen = (then.splits.train, then.splits.val) if split == "test" else (then.splits.train,)
-    names = {then.index.names[row] for rows in seen for row in rows}
     rows = getattr(now.splits, split)
-    known = sum(now.index.names[row] in names for row in rows)
+    known = len(set(contents(now, rows)) & set(contents(then, *seen)))
     if known:
         raise ConfigError(
             f"data.{key} would divide anew the images that the run was trained on: of {len(rows):,} in {split} it has "

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from visionlab import doors
 from visionlab.config import resolved
 from visionlab.errors import DataError, RunError
-from visionlab.runs import Run, write_atomically
+from visionlab.runs import Run, place, write_atomically
 from visionlab.schema import Choice, Number, Text, violations
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def export(
             float [B, 3, H, W], as the description says. Weights alone hold no preprocessing, so safetensors has it
             always described.
         source: Images to verify with: a file, a folder or a pattern; those of the run's test split unless given.
-        out: The folder to write to; `export` in the run's directory unless given.
+        out: The folder to write to, with the run's name; `export` in the run's directory, with the network's name,
+            unless given.
 
     Raises:
         RunError: No run lies there, or what was written gives other logits than the checkpoint.
@@ -88,9 +89,10 @@ def export(
     inside = preprocessing == "inside" and format != "safetensors"
     images = pixels if inside else loaded.preprocess(pixels)
     about = _describe(loaded, format, inside)
-    folder = Path(out) if out is not None else run.dir / "export"
+    folder = place(out) if out is not None else run.dir / "export"
     folder.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.-]+", "_", run.result["model"]["name"])  # timm has some with a slash, as hf-hub:timm/resnet18
+    # A folder of several runs has perhaps two of one network. timm has names with a slash, as hf-hub:timm/resnet18.
+    name = run.dir.resolve().name if out is not None else re.sub(r"[^\w.-]+", "_", run.result["model"]["name"])
     file = folder / f"{name}{exporting.ENDINGS[format]}"
     part = file.with_name(f".part-{file.name}")
     try:

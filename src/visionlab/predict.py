@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from visionlab import doors
 from visionlab.config import resolved
+from visionlab.runs import place
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def predict(
 
     records = []
     how: dict[str, Any] = {"tta": tta, "gradcam": gradcam, "batch_size": batch_size, "accelerator": accelerator}
+    for error in violations(how, RULES):
+        raise error
     for part in stream(run, source, out=out, **how):
         records += part.records
         for bad in part.skipped:
@@ -102,7 +105,7 @@ def job(config: DictConfig) -> None:
         console.print("Each confidence is the mean over the image and its mirror image.")
     if asked["out"] is not None:
         for name in ("predictions.csv", "predictions.json", *(["gradcam"] if asked["gradcam"] else [])):
-            path = Path(asked["out"], name)
+            path = place(asked["out"]) / name
             console.print(str(path), style=f"link {path.resolve().as_uri()}", markup=False, soft_wrap=True)
 
 

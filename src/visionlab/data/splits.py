@@ -72,10 +72,11 @@ class Splits:
 
     def hash(self, index: Index) -> str:
         """Return a digest of which image is in which split under which class."""
+        classes = [canonical(name) for name in index.classes]
         digest = hashlib.sha256()
         for split, rows in (("train", self.train), ("val", self.val), ("test", self.test)):
             for row in rows:
-                digest.update(f"{split}\t{index.classes[index.labels[row]]}\t".encode() + canonical(index.names[row]))
+                digest.update(f"{split}\t".encode() + classes[index.labels[row]] + b"\t" + canonical(index.names[row]))
                 digest.update(b"\n")
         return digest.hexdigest()[:16]
 

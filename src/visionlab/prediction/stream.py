@@ -12,7 +12,7 @@ from visionlab.data.index import printable
 from visionlab.errors import ConfigError, DataError
 from visionlab.prediction import files, sources
 from visionlab.prediction.predictor import Predictor
-from visionlab.runs import Run
+from visionlab.runs import Run, place
 from visionlab.training.devices import enough_memory
 
 
@@ -45,7 +45,8 @@ def stream(
     run = run if isinstance(run, Run) else Run.open(run)
     if gradcam and out is None:
         raise ConfigError("gradcam=true writes pictures, but no place is given", where="out", remedy="add out=<folder>")
-    found = sources.find(source, without=Path(out) / "gradcam" if out is not None else None)
+    folder = None if out is None else place(out)
+    found = sources.find(source, without=folder / "gradcam" if folder else None)
     predictor = Predictor(run, accelerator=accelerator, tta=tta)
     classes = predictor.loaded.classes
     about = {
@@ -56,15 +57,15 @@ def stream(
     }
     size = batch_size or run.config["data"]["batch_size"]
     read, example = 0, ""
-    with files.writer(Path(out), about, len(classes)) if out is not None else nullcontext() as writer:
+    with files.writer(folder, about, len(classes)) if folder else nullcontext() as writer:
         for images in sources.read(found.images, predictor.loaded.transform, size):
             skipped = [{"image": printable(str(path)), "reason": why} for path, why in images.bad.items()]
             records = []
             if images.paths:
                 with enough_memory(size):
                     probabilities = predictor.probabilities(images.pixels)
-                    if gradcam and out is not None:
-                        _explain(predictor, images, probabilities, found.base, Path(out) / "gradcam")
+                    if gradcam and folder:
+                        _explain(predictor, images, probabilities, found.base, folder / "gradcam")
                 records = predictor.records([printable(str(path)) for path in images.paths], probabilities)
             if writer is not None:
                 writer.add(records, skipped)

@@ -4,7 +4,9 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
@@ -16,13 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import ConfigError, UserError
 from visionlab.models import freezing, weights
-from visionlab.models.sizes import one_or_two
+from visionlab.models.sizes import is_small, one_or_two
 from visionlab.runs import Run
 from visionlab.training import devices
 from visionlab.training.allocator import keep_freed_memory
 from visionlab.training.checkpoint_io import WholeCheckpointIO
 from visionlab.training.classifier import ImageClassifier
 
+log = logging.getLogger(__name__)
 # Training images that a network with `fit_stem` derives its first layer from, at most.
 STEM_IMAGES = 5000
 
@@ -89,7 +92,9 @@ def data_module(config: DictConfig, *, divided: bool = True, empty_classes: bool
     return data
 
 
-def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = True) -> ImageClassifier:
+def classifier(
+    config: DictConfig, data: ImageDataModule, *, pretrained: bool = True, run: Run | None = None
+) -> ImageClassifier:
     """Build the classifier of a run for the classes of its data.
 
     Args:
@@ -97,6 +102,8 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         data: The data module, set up.
         pretrained: Whether to load the weights that the config names, and to fit a first layer that is derived from
             the training images; not where a checkpoint follows.
+        run: The completed run whose network and loss it is to have, whatever the size of the images and the counts of
+            the classes in `data`: by the one a network chooses its strides, by the other a loss weighs them.
 
     Raises:
         ConfigError: The monitor does not exist for so few classes.
@@ -106,14 +113,15 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         if OmegaConf.select(config, key) == "val/top5" and data.num_classes <= 5:
             what = f"there is no top-5 accuracy of {data.num_classes} classes"
             raise ConfigError(what, where=key, remedy=f"give {key}=val/acc")
+    then: dict[str, Any] = run.result["data"] if run else {}
     build = instantiate(config.model, _partial_=True, _convert_="all")
     made: ImageClassifier = build(
         loss=instantiate(config.loss, _convert_="all"),
         optimizer=OmegaConf.to_container(config.optimizer, resolve=True),
         scheduler=OmegaConf.to_container(config.scheduler, resolve=True),
         num_classes=data.num_classes,
-        image_size=one_or_two(data.image_size),
-        class_counts=data.class_counts,
+        image_size=one_or_two(then.get("image_size", data.image_size)),
+        class_counts=torch.as_tensor(then.get("class_counts", data.class_counts)),
         seed=config.seed,
         init_seed=config.init_seed,
         monitor=config.monitor,
@@ -124,9 +132,24 @@ def classifier(config: DictConfig, data: ImageDataModule, *, pretrained: bool = 
         sample = train[:: -(-len(train) // STEM_IMAGES)]
         made.network.fit_stem(data.preprocess(data.pixels(sample)))
     if pretrained and made.weights:
+        _tell_other_strides(config, data)
         made.loaded = weights.load(made.network, made.weights, made.name, classes=data.classes)
     freezing.freeze(made.network, made.freeze_policy)
     return made
+
+
+def _tell_other_strides(config: DictConfig, data: ImageDataModule) -> None:
+    """Say where weights, which fit all the same, are of a network that strides otherwise than for these images."""
+    expects = weights.expected(config.model.weights, config.model.name, config.model.network._target_)
+    if not expects or config.model.network.get("small_images") != "auto":
+        return
+    theirs, ours = (is_small("auto", size) for size in (expects.image_size, data.image_size))
+    if theirs != ours:
+        log.warning(
+            "the weights are of images of %dx%d px, for which this network strides otherwise than at %dx%d px; "
+            "model.network.small_images=%s strides as theirs",
+            *expects.image_size, *data.image_size, str(theirs).lower(),
+        )  # fmt: skip
 
 
 def trainer(
