@@ -32,3 +32,12 @@ def test_a_sweep_is_of_trainings_alone(tmp_path, monkeypatch, capsys):
 def test_a_wrong_number_of_neighbours_is_said():
     with pytest.raises(ConfigError, match="k=0"):
         visionlab.probe([*QUICK, "k=0"])
+
+
+def test_as_many_neighbours_vote_as_are_asked_for(quick_run, monkeypatch):
+    from visionlab.models import features
+
+    asked, really = [], features.nearest_neighbours
+    monkeypatch.setattr(features, "nearest_neighbours", lambda *given, k: asked.append(k) or really(*given, k=k))
+    visionlab.probe([*QUICK, "k=7"])
+    assert asked == [7, 7]

@@ -9,7 +9,7 @@ import torch
 from networks import NAMES
 from torch import nn
 
-from visionlab.errors import DataError
+from visionlab.errors import ConfigError, DataError
 from visionlab.models.layers import layers
 from visionlab.models.sizes import one_or_two
 
@@ -138,3 +138,9 @@ def test_network_of_one_size_refuses_to_be_built_for_too_small_images(build, nam
 def test_images_need_not_be_square(build, name):
     network = build(name, image_size=one_or_two((48, 64)), device="meta")
     assert network(torch.empty(2, 3, 48, 64, device="meta")).shape == (2, 10)
+
+
+@pytest.mark.parametrize("pooled", ["[1,2,4]", "[0]"])
+def test_blocks_that_are_not_there_cannot_be_pooled(build, pooled):
+    with pytest.raises(ConfigError, match="Give numbers from 1 to 3"):
+        build("alexnet_light_32", "model.network.filters=[16,32,64]", f"model.network.pooled={pooled}", image_size=32)

@@ -61,3 +61,16 @@ def test_linear_probe_does_not_care_for_the_scale_of_features(clusters):
     train, labels, test, _ = clusters
     scaled = linear_probe(train * 1000 + 5, labels, test * 1000 + 5)
     assert torch.equal(scaled.argmax(1), linear_probe(train, labels, test).argmax(1))
+
+
+def test_the_linear_probe_is_the_regularised_regression_of_scikit_learn(clusters):
+    from sklearn.linear_model import LogisticRegression
+
+    train, labels, test, _ = clusters
+    inputs = (train - train.mean(0)) / train.std(0)
+    for weight_decay in (1e-3, 0.3):
+        theirs = LogisticRegression(C=1 / (weight_decay * len(train)), tol=1e-8, max_iter=1000)
+        theirs.fit(inputs.numpy(), labels.numpy())
+        expected = theirs.predict_proba(((test - train.mean(0)) / train.std(0)).numpy())
+        found = linear_probe(train, labels, test, weight_decay=weight_decay).softmax(1)
+        torch.testing.assert_close(found, torch.from_numpy(expected).float(), atol=5e-3, rtol=0)

@@ -68,3 +68,20 @@ def test_timms_networks_say_that_images_are_too_small_for_them(build):
     with pytest.raises(ConfigError, match=r"convnext_atto cannot .* 16x16 px(.|\n)*Use 224 px"):
         build("timm", "model.name=convnext_atto", image_size=16)
     assert all(module.training for module in build("timm", "model.name=convnext_atto", image_size=32).modules())
+
+
+def test_a_network_of_timm_with_one_size_need_not_be_square(build):
+    pytest.importorskip("timm")
+    network = build("timm", "model.name=vit_tiny_patch16_224", num_classes=7, image_size=(32, 48)).eval()
+    assert network(torch.zeros(1, 3, 32, 48)).shape == (1, 7)
+    with pytest.raises(DataError, match="built for 32x48 px"):
+        network(torch.zeros(1, 3, 48, 32))
+
+
+def test_a_size_that_patches_do_not_fill_is_told(build):
+    with pytest.raises(ConfigError, match=r"(.|\n)*Use a multiple of 32 px"):
+        build("torchvision", "model.name=vit_b_32", image_size=100, device="meta")
+
+
+def test_googlenet_turns_the_normalisation_into_that_of_its_weights(build):
+    assert build("torchvision", "model.name=googlenet", image_size=64, device="meta").model.transform_input

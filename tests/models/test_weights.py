@@ -9,6 +9,7 @@ import torch
 import torchvision
 
 from visionlab.errors import WeightsError
+from visionlab.models.freezing import freeze
 from visionlab.models.weights import Expected, expected, load
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -151,12 +152,13 @@ def test_run_brings_its_size_and_normalisation_its_checkpoint_too(run):
     assert expected(str(where / "checkpoints" / "best.ckpt"), "resnet20") == found
 
 
-@pytest.mark.parametrize("wrapped", ["bare", "module.", "_orig_mod.", "state_dict"])
+@pytest.mark.parametrize("wrapped", ["bare", "module.", "_orig_mod.", "state_dict", "model", "model_state_dict"])
 def test_files_of_any_origin_are_understood(build, tmp_path, wrapped):
     state = build("resnet20").state_dict()
-    prefix = "" if wrapped in ("bare", "state_dict") else wrapped
+    prefix = wrapped if wrapped.endswith(".") else ""
     content = {f"{prefix}{key}": value for key, value in state.items()}
-    torch.save({"state_dict": content, "epoch": 3} if wrapped == "state_dict" else content, tmp_path / "weights.pt")
+    whole = content if prefix or wrapped == "bare" else {wrapped: content, "epoch": 3}
+    torch.save(whole, tmp_path / "weights.pt")
     network = build("resnet20")
     assert load(network, str(tmp_path / "weights.pt"), "resnet20").replaced == ()
     assert equal(network, state) == state.keys()
@@ -239,3 +241,29 @@ def test_what_is_not_there_is_an_error(build, tmp_path, missing, monkeypatch):
         load(build("resnet20"), missing, "resnet20")
     with pytest.raises(WeightsError, match="There is no"):
         expected(missing, "resnet20")
+
+
+def test_a_backbone_alone_leaves_the_last_layer_new(build, tmp_path):
+    state = {key: value for key, value in build("resnet20", num_classes=9).state_dict().items() if "fc" not in key}
+    torch.save(state, tmp_path / "backbone.pt")
+    network = build("resnet20")
+    found = load(network, str(tmp_path / "backbone.pt"), "resnet20")
+    assert found.replaced == ("fc.bias", "fc.weight")
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in state.items())
+    assert "new, for these classes: fc.bias, fc.weight" in str(found)
+    state.pop(next(iter(state)))
+    torch.save(state, tmp_path / "backbone.pt")
+    with pytest.raises(WeightsError, match="is missing"):
+        load(network, str(tmp_path / "backbone.pt"), "resnet20")
+
+
+def test_all_heads_of_a_network_of_timm_are_new(build, tmp_path):
+    timm = pytest.importorskip("timm")
+    name = "deit_tiny_distilled_patch16_224"
+    torch.save(timm.create_model(name, num_classes=5, img_size=32).state_dict(), tmp_path / "weights.pt")
+    network = build("timm", f"model.name={name}", num_classes=7, image_size=32)
+    found = load(network, str(tmp_path / "weights.pt"), name)
+    heads = ("model.head.bias", "model.head.weight", "model.head_dist.bias", "model.head_dist.weight")
+    assert found.replaced == heads
+    freeze(network, "backbone")
+    assert {key for key, value in network.named_parameters() if value.requires_grad} == set(heads)

@@ -86,6 +86,12 @@ def test_bfloat16_logits_are_no_problem(name):
     assert build(name)(LOGITS.bfloat16(), LABELS).isfinite()
 
 
+def test_class_weights_are_not_rounded_to_the_precision_of_the_logits():
+    loss, halved = build("weighted_cross_entropy"), LOGITS.bfloat16()
+    assert loss(halved, LABELS) == loss(halved.float(), LABELS)
+    assert loss(halved, torch.eye(3)[LABELS]) == loss(halved.float(), torch.eye(3)[LABELS])
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
 def test_focal_has_a_slope_where_a_prediction_is_certain(gamma):
     """There p is 1 to the last digit, and the slope of 0 ** gamma infinite for a gamma below 1."""

@@ -1,6 +1,6 @@
 """The network of airbench: a small VGG whose first layer whitens patches, made to learn CIFAR-10 in few epochs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,14 @@ class Whitening(nn.Module):
         self.bias = nn.Parameter(torch.zeros(2 * size))
 
     @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        """Take the kernels from the patches of images, float `[N, 3, H, W]`."""
-        patches = functional.unfold(images.double(), self.patch, stride=self.patch)  # [N, 3 * patch^2, patches]
-        patches = patches.transpose(1, 2).flatten(0, 1)
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take the kernels from the patches of images, float `[N, 3, H, W]` a batch."""
+        products, count = torch.zeros(2 * [3 * self.patch**2], dtype=torch.float64), 0
+        for images in batches:
+            patches = functional.unfold(images.double(), self.patch, stride=self.patch)  # [N, 3 * patch^2, patches]
+            patches = patches.transpose(1, 2).flatten(0, 1)
+            products, count = products + patches.T @ patches, count + len(patches)
+        values, vectors = torch.linalg.eigh(products / count)
         directions = (vectors / (values + 5e-4).sqrt()).T.reshape(-1, 3, self.patch, self.patch)
         self.kernels.copy_(torch.cat([directions, -directions]))
 
@@ -132,9 +135,9 @@ class Airbench(nn.Module):
         )
         self.classifier = nn.Linear(widths[-1], num_classes, bias=False)
 
-    def fit_stem(self, images: Tensor) -> None:
-        """Whiten by the statistics of training images, float `[N, 3, H, W]`, normalised as in training."""
-        self.whitening.fit(images)
+    def fit_stem(self, batches: Iterable[Tensor]) -> None:
+        """Whiten by the statistics of training images, float `[N, 3, H, W]` a batch, normalised as in training."""
+        self.whitening.fit(batches)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images `[B, 3, H, W]` to logits `[B, K]`."""

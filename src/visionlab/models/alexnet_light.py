@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
+from visionlab.errors import ConfigError
 from visionlab.models.sizes import check_size, fixed_size
 
 
@@ -40,6 +41,13 @@ class AlexNetLight(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if not {*pooled} <= {*range(1, len(filters) + 1)}:
+            raise ConfigError(
+                f"There are {len(filters)} blocks of filters, and the blocks {sorted(pooled)} are to be pooled.",
+                where="model.network.pooled",
+                remedy=f"Give numbers from 1 to {len(filters)}.",
+            )
+        pooled = {*pooled}
         self.min_size = 2 ** len(pooled)
         self.image_size = fixed_size(image_size, self.min_size)
         blocks: list[nn.Module] = []

@@ -41,13 +41,14 @@ def _chosen(network: nn.Module, policy: str, names: list[str]) -> set[str]:
         return set()
     if policy in ("backbone", "head"):
         part = getattr(network, "head", None)
-        if not isinstance(part, str):  # where it is a layer of that name, it says nothing of others beside it
+        if not isinstance(part, str | tuple):  # where it is a layer of that name, it says nothing of others beside it
             raise ConfigError(
                 f"{type(network).__name__} does not name its head.",
                 where=f"model.freeze={policy}",
                 remedy="Say in its class which part that is: head = 'classifier'.",
             )
-        head = {name for name in names if name.startswith(f"{part}.")}
+        parts = (part,) if isinstance(part, str) else part
+        head = {name for name in names if name.startswith(tuple(f"{one}." for one in parts))}
         return head if policy == "head" else set(names) - head
     if last := re.fullmatch(r"all_but_last_(\d+)", policy):
         order = layers(network)

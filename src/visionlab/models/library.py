@@ -20,17 +20,22 @@ class LibraryNetwork(nn.Module):
         model: The library's network, already with `num_classes` logits.
         min_size: Smallest height and width that it takes, px.
         exact: The only height and width that it takes, px, if there is one.
+        logits: Names of the model's layers that give logits, where there are several; its last layer unless given.
     """
 
     ignored: tuple[str, ...] = ()  # prefixes of pretrained tensors that have no place in this network
 
-    def __init__(self, model: nn.Module, *, min_size: int, exact: tuple[int, int] | None) -> None:
+    def __init__(
+        self, model: nn.Module, *, min_size: int, exact: tuple[int, int] | None, logits: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.model = model
         self.min_size = min_size
         self.exact = exact
-        # The part of the model that holds its last layer, whatever it is called: fc, classifier, head, heads, ...
-        self.head = ".".join(layers(self)[-1].name.split(".")[:2])
+        self.logits = tuple(f"model.{name}" for name in logits) or (layers(self)[-1].name,)
+        # The parts of the model that hold these layers, whatever they are called: fc, classifier, head, heads, ...
+        parts = tuple(dict.fromkeys(".".join(name.split(".")[:2]) for name in self.logits))
+        self.head = parts[0] if len(parts) == 1 else parts
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images `[B, 3, H, W]` to logits `[B, K]`."""
@@ -83,11 +88,12 @@ class TorchvisionNetwork(LibraryNetwork):
             )
         try:
             model = models.get_model(name, weights=None, num_classes=num_classes, **options)
-        except (ValueError, RuntimeError) as error:
+        except (AssertionError, ValueError, RuntimeError) as error:
+            of_patches = "a multiple of " if name.startswith("vit_") else ""
             raise ConfigError(
                 f"{name} cannot be built for images of {image_size} px: {error}",
                 where="data.image_size",
-                remedy=f"Use {max(smallest)} px.",
+                remedy=f"Use {of_patches}{max(smallest)} px.",
             ) from error
         super().__init__(model, min_size=max(smallest), exact=exact)
 
@@ -123,7 +129,11 @@ class TimmNetwork(LibraryNetwork):
                 where="data.image_size",
                 remedy=f"Use {config.input_size[1]} px, which it was made for, or try other sizes.",
             ) from error
-        super().__init__(model.train(), min_size=max(size) if fixed else 1, exact=size if fixed else None)
+        # Distilled transformers and some others have two heads, whose logits are averaged.
+        named = config.classifier if isinstance(config.classifier, tuple | list) else ()
+        several = named if {*named} <= {layer for layer, _ in model.named_modules()} else ()
+        exact = size if fixed else None
+        super().__init__(model.train(), min_size=min(size) if fixed else 1, exact=exact, logits=several)
 
 
 def import_timm() -> ModuleType:

@@ -40,7 +40,8 @@ class Loaded:
     Attributes:
         source: Where the weights came from.
         loaded: Names of the tensors that were taken.
-        replaced: Names of those of the last layer that keep their fresh values, because the classes are others.
+        replaced: Names of those of the last layer that keep their fresh values, because the classes are others, or
+            because the weights are a backbone's.
     """
 
     source: str
@@ -48,7 +49,7 @@ class Loaded:
     replaced: tuple[str, ...]
 
     def __str__(self) -> str:
-        kept = f"; new, for other classes: {', '.join(self.replaced)}" if self.replaced else ""
+        kept = f"; new, for these classes: {', '.join(self.replaced)}" if self.replaced else ""
         return f"Loaded {len(self.loaded)} of {len(self.loaded) + len(self.replaced)} tensors from {self.source}{kept}."
 
 
@@ -120,15 +121,20 @@ def load(network: nn.Module, weights: str, name: str, *, classes: Sequence[str] 
         state, source = _read(file), str(path)
     own = network.state_dict()
     state = _aligned(state, own, network)
-    head = set(layers(network)[-1].parameters)
-    # Another number of classes changes the first dimension of the last layer, and nothing else.
+    heads = network.logits if isinstance(network, LibraryNetwork) else (layers(network)[-1].name,)
+    head = {key for key in own if key.startswith(tuple(f"{name}." for name in heads))}
+    # Another number of classes changes the first dimension of the last layer, and nothing else; a backbone has none.
     replaced = {
         key
         for key in head & state.keys()
         if state[key].shape[1:] == own[key].shape[1:] and (renew or state[key].shape != own[key].shape)
-    }
+    } | (head if not head & state.keys() else set())
     wrong = [
-        *(f"{k} is missing" for k in own if k not in state and not k.endswith("num_batches_tracked")),
+        *(
+            f"{k} is missing"
+            for k in own
+            if k not in state and k not in replaced and not k.endswith("num_batches_tracked")
+        ),
         *(f"{k} has no place" for k in state if k not in own),
         *(
             f"{k} is {list(state[k].shape)}, must be {list(own[k].shape)}"
@@ -243,7 +249,7 @@ def _read(file: Path) -> dict[str, Tensor]:
             where=str(file),
             remedy="Give a whole file that holds tensors only, as torch.save(network.state_dict(), file) writes.",
         ) from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(

@@ -28,6 +28,7 @@ from visionlab.training.classifier import ImageClassifier
 log = logging.getLogger(__name__)
 # Training images that a network with `fit_stem` derives its first layer from, at most.
 STEM_IMAGES = 5000
+STEM_BATCH = 250  # of them at a time: 150 MB at 224 px
 
 
 def for_evaluation(config: DictConfig, run: Run, accelerator: str | None = None) -> DictConfig:
@@ -129,8 +130,8 @@ def classifier(
     )
     if pretrained and hasattr(made.network, "fit_stem"):
         train = data.splits.train
-        sample = train[:: -(-len(train) // STEM_IMAGES)]
-        made.network.fit_stem(data.preprocess(data.pixels(sample)))
+        sample = torch.as_tensor(train[:: -(-len(train) // STEM_IMAGES)])
+        made.network.fit_stem(data.preprocess(data.pixels(rows)) for rows in sample.split(STEM_BATCH))
     if pretrained and made.weights:
         _tell_other_strides(config, data)
         made.loaded = weights.load(made.network, made.weights, made.name, classes=data.classes)

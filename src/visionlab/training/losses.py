@@ -31,7 +31,7 @@ class WeightedCrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted mean loss of logits `[B, K]` and labels `[B]` or `[B, K]`."""
-        weight = self.weight.to(logits.dtype)
+        logits, weight = logits.float(), self.weight  # in half precision the weights would be rounded
         total = functional.cross_entropy(logits, labels, weight, label_smoothing=self.label_smoothing, reduction="sum")
         shares = (labels @ weight.to(labels.dtype)) if labels.is_floating_point() else weight[labels]
         return total / shares.sum()
