@@ -50,7 +50,7 @@ NOT_IDENTITY = (
     "trainer.enable_model_summary",
 )
 # Lightning takes an int here for so many batches and a float for a share: 1 is one batch, 1.0 is all of them.
-BATCHES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval")
+BATCHES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches")
 
 
 def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:

@@ -193,6 +193,7 @@ RULES: dict[str, Rule] = {
     "optimizer.centered": YES_NO,
     "scheduler.warmup_epochs": Number(0),
     "scheduler.monitor": Choice((*MONITOR.values, None)),
+    "scheduler.pct_start": Number(0, 1, open_high=True),
     "scheduler.patience": Number(0, whole=True),
     "scheduler.cooldown": Number(0, whole=True),
     "scheduler.milestones": Rising(),
@@ -304,6 +305,12 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             f"trainer.check_val_every_n_epoch={every} of {epochs} epochs: none would be validated or the best",
             where="trainer.check_val_every_n_epoch",
             remedy=f"give at most {epochs}",
+        )
+    if trainer.get("val_check_interval") is not None:
+        yield ConfigError(
+            "trainer.val_check_interval would validate within epochs, by which weights are kept and patience counts",
+            where="trainer.val_check_interval",
+            remedy="leave it out; trainer.limit_train_batches makes epochs shorter",
         )
     if trainer.get("overfit_batches"):
         yield ConfigError(

@@ -1,5 +1,7 @@
 """What the callbacks of the reports do to a run."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning import LightningModule, Trainer
@@ -8,6 +10,7 @@ import visionlab
 from quick import QUICK
 from visionlab.runs import Run
 from visionlab.training import callbacks
+from visionlab.training.records import Records
 
 LONGER = [*QUICK, "trainer.max_epochs=6", "model=simple_cnn_bn", "model.network.filters=[4,8]"]
 
@@ -154,6 +157,14 @@ def test_frozen_layers_keep_weights_and_statistics(tmp_path):
     assert Run(run.dir).result["model"]["weights"] == str(first.dir)
 
 
+@pytest.mark.parametrize(("policy", "still"), [("eval", True), ("train", False)])
+def test_frozen_norms_keep_their_statistics_or_follow_the_images(tmp_path, policy, still):
+    small = ["model=simple_cnn_bn", "model.freeze=backbone", "trainer.max_epochs=1"]
+    run = train(tmp_path, *small, f"model.frozen_norms={policy}")
+    norms = [module for module in visionlab.load(run).network.features.modules() if hasattr(module, "running_mean")]
+    assert norms and all((module.running_mean == 0).all() == still for module in norms)
+
+
 @pytest.mark.parametrize("average", [callbacks.ema(decay=0.9), callbacks.swa(start=0.5)])
 def test_an_average_lies_where_its_network_is(average):
     """Lightning makes it while the network is still on the CPU."""
@@ -162,3 +173,16 @@ def test_an_average_lies_where_its_network_is(average):
     average.setup(Trainer(logger=False, enable_checkpointing=False), module, "fit")
     average.on_fit_start(None, module.to("meta"))
     assert {parameter.device.type for parameter in average._average_model.parameters()} == {"meta"}
+
+
+def test_the_throughput_is_that_of_training_alone(tmp_path, monkeypatch):
+    """100 images in two seconds, and eight seconds of validation."""
+    clock = iter([0.0, 2.0, 10.0])
+    monkeypatch.setattr("visionlab.training.records.time.perf_counter", lambda: next(clock))
+    records = Records(Run(tmp_path))
+    trainer = SimpleNamespace(current_epoch=0, global_step=1, callback_metrics={}, world_size=1, is_global_zero=False)
+    records.on_train_epoch_start(trainer, None)
+    records.on_train_batch_end(trainer, None, None, SimpleNamespace(labels=torch.zeros(100)), 0)
+    records.on_validation_start(trainer, None)
+    records.on_train_epoch_end(trainer, None)
+    assert (records.rows[0]["seconds"], records.rows[0]["images_per_second"]) == (10.0, 50.0)

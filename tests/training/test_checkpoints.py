@@ -23,7 +23,6 @@ def test_ranks_save_when_they_agree_whatever_their_own_clocks_say(tmp_path, own,
     saved, asked = [], []
     trainer = SimpleNamespace(
         world_size=2, accumulate_grad_batches=1, is_last_batch=False, should_stop=False, global_step=0, max_steps=-1,
-        val_check_batch=10**6,
         save_checkpoint=lambda path: saved.append(trainer.global_step),
         strategy=SimpleNamespace(reduce_boolean_decision=lambda mine, all: asked.append((mine, all)) or all_of_them),
     )  # fmt: skip

@@ -40,3 +40,15 @@ def test_a_cpu_stops_at_once_and_no_number_is_too_large(step):
     end(0, 1e38, 0.1)
     with pytest.raises(Diverged, match="batch 2, "):
         end(1, math.inf, 0.1)
+
+
+def test_a_device_is_asked_now_and_then_and_at_the_end_of_an_epoch(monkeypatch):
+    """`meta` is no CPU; it would have to be waited for."""
+    guard, asked = NanGuard(every_n_steps=3), []
+    trainer, module = SimpleNamespace(), SimpleNamespace(device="meta", rate=0.1, optimizer_config={})
+    guard.on_train_start(trainer, module)
+    monkeypatch.setattr(guard, "_look", lambda trainer: asked.append(batch))
+    for batch in range(8):
+        trainer.is_last_batch = batch == 7
+        guard.on_train_batch_end(trainer, module, {"loss": torch.zeros((), device="meta")}, None, batch)
+    assert asked == [2, 5, 7]

@@ -91,6 +91,20 @@ def test_seconds_end_a_training(tmp_path):
     assert run.status == "completed" and run.result["epochs"] < 100000
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["trainer.max_time=1", "scheduler=cosine", "callbacks.swa.start=0.9"], "the scheduler and callbacks.swa"),
+        (["trainer.max_time=1"], ""),
+        (["trainer.max_time=1000", "trainer.max_epochs=1", "scheduler=cosine"], ""),
+    ],
+)
+def test_what_was_planned_to_the_end_is_told_to_be_cut_off(tmp_path, caplog, given, told):
+    train(tmp_path, "trainer.max_epochs=100000", *given)
+    assert ("trainer.max_time ended the training" in caplog.text) == bool(told)
+    assert told in caplog.text
+
+
 def test_no_fused_optimizer_where_scaled_gradients_are_clipped(tmp_path, monkeypatch):
     """Lightning refuses it, so `auto` must not choose it."""
     asked, really = [], optimizers.build

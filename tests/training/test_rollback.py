@@ -1,5 +1,6 @@
 """Rollback by itself, on epochs whose figures are given."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -19,9 +20,9 @@ class Training:
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0, momentum=0.5)
         self.sign, self.module = sign, SimpleNamespace(network=self.network)
 
-    def epoch(self, rollback, number):
+    def epoch(self, rollback, number, values=VALUES):
         trainer = SimpleNamespace(
-            callback_metrics={"val/x": torch.tensor(self.sign * VALUES[number])}, optimizers=[self.optimizer],
+            callback_metrics={"val/x": torch.tensor(self.sign * values[number])}, optimizers=[self.optimizer],
             current_epoch=number, is_global_zero=False,
         )  # fmt: skip
         rollback.on_train_epoch_start(trainer, self.module)
@@ -48,3 +49,10 @@ def test_the_best_weights_come_back_without_the_optimizers_memory(mode, sign, re
     assert training.epoch(rollback, 3) == 2.5, "the weights are not those of the best epoch"
     assert training.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
     assert training.epoch(rollback, 4) == pytest.approx(2.6), "a step with the momentum of the path that was left"
+
+
+def test_a_first_epoch_without_a_number_is_not_the_best():
+    training, rollback = Training(1), Rollback(patience=2, lr_factor=1.0, monitor="val/x", mode="max")
+    for number in range(2):
+        training.epoch(rollback, number, (math.nan, 0.5))
+    assert rollback.best == 0.5 and rollback.waited == 0

@@ -158,3 +158,25 @@ def test_plateau_follows_the_runs_monitor_unless_told_otherwise():
 def test_a_wrong_value_is_an_error_of_the_config(name, override, says):
     with pytest.raises(ConfigError, match=says):
         Training(name, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("scheduler.pct_start=1.0", "Give less than 1"),
+        (f"scheduler.warmup_epochs={EPOCHS}", "Give fewer epochs than the training has"),
+    ],
+)
+def test_one_cycle_has_to_fall(override, says):
+    """Torch would divide by zero at the last step."""
+    with pytest.raises(ConfigError, match=rf"rise until the end(.|\n)*{says}"):
+        Training("onecycle", override)
+    Training("onecycle", "scheduler.warmup_epochs=7.8").steps()
+
+
+def test_a_cosine_does_not_raise_the_rate_of_early_layers():
+    with pytest.raises(ConfigError, match=r"which is 0\.001 for the first layers"):
+        Training("cosine", "scheduler.eta_min=0.01", rates=(0.001, 0.1))
+    with pytest.raises(ConfigError, match=r"eta_min=0\.2 is above the learning rate, which is 0\.1, and"):
+        Training("cosine", "scheduler.eta_min=0.2")
+    Training("cosine", "scheduler.eta_min=0.001", rates=(0.001, 0.1))

@@ -1,11 +1,14 @@
 """What TensorBoard finds in a run directory."""
 
 import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import visionlab
 from quick import QUICK
+from visionlab.training import tensorboard
 
 
 @pytest.fixture
@@ -40,3 +43,13 @@ def test_the_graph_of_the_network_on_request(tmp_path):
     events.Reload()
     assert events.Tags()["graph"]
     assert any("Conv2d" in node.name for node in events.Graph().node)
+
+
+def test_a_compiled_network_has_a_graph_too(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2))
+    network.compile()
+    logger = TensorBoardLogger(tmp_path)
+    tensorboard.add_graph([logger], network, (4, 4))
+    events = EventAccumulator(logger.log_dir)
+    events.Reload()
+    assert events.Tags()["graph"]

@@ -22,8 +22,7 @@ def resumable(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a run that continues from a checkpoint after this batch does what it would have done without it."""
     stops = trainer.should_stop and trainer.fit_loop._can_stop_early  # not before trainer.min_epochs
     ends = trainer.is_last_batch or stops or trainer.global_step == trainer.max_steps
-    validates = (batch_idx + 1) % (trainer.val_check_batch or math.inf) == 0  # as trainer.val_check_interval says
-    return not (ends or validates) and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    return not ends and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 class Checkpoints(Checkpoint):

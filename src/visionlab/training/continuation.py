@@ -27,15 +27,27 @@ def shared(config: Mapping[str, Any]) -> str | None:
     Args:
         config: The run's, resolved.
     """
-    trainer, scheduler = config["trainer"], config["scheduler"]
+    trainer = config["trainer"]
     parts = [config["model"], *(node for node in config["callbacks"].values() if isinstance(node, Mapping))]
     follows = (
         trainer.get("max_steps", -1) != -1 or trainer.get("max_time") is not None,
-        OFFERS & set(inspect.signature(get_object(scheduler["_target_"])).parameters),
-        (config["callbacks"].get("swa") or {}).get("start") is not None,
+        any(planned(config).values()),
         not all(str(node.get("_target_", "visionlab.")).startswith("visionlab.") for node in parts),  # who knows
     )
     return None if any(follows) else runs.identity(config, without=[LENGTH])
+
+
+def planned(config: Mapping[str, Any]) -> dict[str, bool]:
+    """Return of the parts of a run that may be planned from its length whether they are.
+
+    Args:
+        config: The run's, resolved.
+    """
+    scheduler = inspect.signature(get_object(config["scheduler"]["_target_"])).parameters
+    return {
+        "the scheduler": bool(OFFERS & set(scheduler)),
+        "callbacks.swa": (config["callbacks"].get("swa") or {}).get("start") is not None,
+    }
 
 
 def adopt(run: Run, config: Mapping[str, Any]) -> str | None:

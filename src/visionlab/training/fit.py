@@ -14,7 +14,8 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning import Callback
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -96,6 +97,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
         fit_began = time.perf_counter()
         trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
         interruption.stop_if_asked()
+        _tell_cut_short(trainer, plain)
         fit_seconds = time.perf_counter() - fit_began
         trainer.strategy.barrier()  # until the rank that writes the checkpoints has written them
         if checkpoints.best is not None:
@@ -135,6 +137,19 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
         loggers.finish(trackers, run, plain)
         if plain["logger"] and plain["logger"].get("graph"):
             tensorboard.add_graph(trackers, classifier.network, data.image_size)
+
+
+def _tell_cut_short(trainer: Trainer, plain: dict[str, Any]) -> None:
+    """Say where trainer.max_time ended a training that was planned to its end."""
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    if not any((left := timer.time_remaining()) is not None and left <= 0 for timer in timers):
+        return
+    planned = [key for key, follows in continuation.planned(plain).items() if follows]
+    if planned and trainer.is_global_zero:
+        log.warning(
+            "trainer.max_time ended the training in epoch %d of %d; what was planned to its end was cut off: %s",
+            trainer.current_epoch + 1, trainer.max_epochs, " and ".join(planned),
+        )  # fmt: skip
 
 
 def test(config: DictConfig, run: Run) -> None:

@@ -81,6 +81,21 @@ def configure(
         offers["mode"] = mode if watched == monitor else ("min" if "loss" in watched else "max")
     if target is OneCycleLR and warmup:
         factory, warmup = functools.partial(factory, pct_start=warmup / (total_steps / steps_per_epoch)), 0
+    if target is OneCycleLR and isinstance(factory, functools.partial) and factory.keywords.get("pct_start", 0) >= 1:
+        warmed = ours["warmup_epochs"] > 0
+        raise ConfigError(
+            "The learning rate would rise until the end, and never fall.",
+            where="scheduler.warmup_epochs" if warmed else "scheduler.pct_start",
+            remedy="Give fewer epochs than the training has." if warmed else "Give less than 1.",
+        )
+    smallest = min(group["lr"] for group in optimizer.param_groups)
+    if isinstance(factory, functools.partial) and (factory.keywords.get("eta_min") or 0) > smallest:
+        raise ConfigError(
+            f"eta_min={factory.keywords['eta_min']:g} is above the learning rate, which is {smallest:.2g}"
+            f"{' for the first layers' if len(optimizer.param_groups) > 1 else ''}, and would raise it.",
+            where="scheduler.eta_min",
+            remedy="Give less, such as 0.",
+        )
     try:
         main = supply(factory, optimizer, **offers)
     except ZeroDivisionError as error:  # OneCycleLR's

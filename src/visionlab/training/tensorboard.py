@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def add_graph(loggers: Sequence[Logger], network: nn.Module, size: tuple[int, in
     TensorBoardLogger's own `log_graph` would send its example through our batches.
     """
     image = torch.zeros(1, 3, *size, device=next(network.parameters()).device)
+    network = deepcopy(network)  # which is not compiled: what torch.compile made cannot be traced
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             with warnings.catch_warnings():
