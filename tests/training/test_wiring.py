@@ -177,7 +177,7 @@ def test_a_first_layer_is_fitted_to_images_as_the_network_sees_them():
     data = build.data_module(config)
     found = build.classifier(config, data).network.whitening
     expected = Whitening(patch=2, stride=1)
-    expected.fit(data.preprocess(data.pixels(data.splits.train)))
+    expected.fit([data.preprocess(data.pixels(data.splits.train))])
     torch.testing.assert_close(found.kernels.abs(), expected.kernels.abs(), rtol=1e-3, atol=1e-3)
 
 
