@@ -178,7 +178,9 @@ def test_a_first_layer_is_fitted_to_images_as_the_network_sees_them():
     found = build.classifier(config, data).network.whitening
     expected = Whitening(patch=2, stride=1)
     expected.fit([data.preprocess(data.pixels(data.splits.train))])
-    torch.testing.assert_close(found.kernels.abs(), expected.kernels.abs(), rtol=1e-3, atol=1e-3)
+    # Grey images have directions without any deviation, whose basis is a matter of the last digits; this is not.
+    whitened, wanted = (kernels.T @ kernels for kernels in (part.kernels.flatten(1) for part in (found, expected)))
+    torch.testing.assert_close(whitened, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
 
 
 class Bomb:
