@@ -1,5 +1,6 @@
 """Augmentation: the same for each image however the epoch is cut, equal to torchvision's where it has the like."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from visionlab.data.augment import Augmentation
 from visionlab.data.color import ColorJitter
 from visionlab.data.draws import keys, uniforms
 from visionlab.data.geometric import Crop, Flip, ResizedCrop, Warp
-from visionlab.data.mix import Mix
+from visionlab.data.mix import Erasing, Mix
 from visionlab.data.policy import RandAugment
 from visionlab.errors import ConfigError
 
@@ -194,6 +195,26 @@ def test_the_rectangle_of_cutmix_has_the_area_that_was_drawn(weight):
     y, target = Mix(mixup=0.0, cutmix=1.0)(x, torch.tensor([0, 1]), u, torch.tensor([0, 1]), 2)
     assert target[0, 0].item() == pytest.approx(weight, abs=0.03)
     assert 1 - y[0].mean().item() == pytest.approx(target[0, 0].item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("what", ["erasing", "cutmix"])
+def test_rectangles_lie_anywhere_in_an_image_that_is_not_square(what):
+    """By hand, for four draws: height 12, width 40."""
+    images = torch.stack([torch.zeros(3, 12, 40), torch.ones(3, 12, 40)]).repeat(2, 1, 1, 1)
+    if what == "cutmix":
+        mix = Mix(mixup=0.0, cutmix=1.0)  # of Beta(1, 1) the quantiles are the numbers themselves
+        u = torch.tensor([[0.75, 0.5, 0.25, 0.0]] * 4)  # a quarter of the area, half of each side
+        changed, _ = mix(images, torch.tensor([0, 1, 0, 1]), u, torch.arange(4), 2)
+        top, left, tall, wide = 3, 0, 6, 20  # round(0.5 * 12 - 3), round(0.25 * 40 - 10)
+    else:
+        area, ratio = (0.12 - 0.02) / (0.33 - 0.02), (math.log(0.9) - math.log(0.3)) / (math.log(3.3) - math.log(0.3))
+        u = torch.tensor([[0.0, area, ratio, 0.99, 0.5]] * 4)
+        changed = Erasing(p=1.0)(images, u)
+        tall, wide = round((0.12 * 480 * 0.9) ** 0.5), round((0.12 * 480 / 0.9) ** 0.5)
+        top, left = math.floor(0.99 * (12 - tall + 1)), math.floor(0.5 * (40 - wide + 1))
+    expected = torch.zeros(12, 40, dtype=torch.bool)
+    expected[top : top + tall, left : left + wide] = True
+    assert torch.equal((changed != images)[0, 0], expected)
 
 
 def test_with_mixup_and_cutmix_each_image_gets_one_of_the_two():

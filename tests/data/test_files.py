@@ -9,7 +9,7 @@ from PIL import Image
 from visionlab.data import files
 from visionlab.data.files import class_folders
 from visionlab.data.index import Split
-from visionlab.data.listing import listed
+from visionlab.data.listing import find, listed
 from visionlab.errors import DataError
 from visionlab.reports import charts, svg
 
@@ -187,6 +187,12 @@ def test_a_table_of_paths(make_folder, delimiter):
         ("path,label\nb/a.png,cat\nb\\a.png,dog\n", "listed twice"),
         ('path,label\na.png,"cat\n' + "b.png,dog\n" * 20_000, "is no CSV"),
         ("path" * 50_000, "is no CSV"),
+        ('path,label\n1.png,"dog\n2.png,cat\n', "is no CSV: unexpected end of data"),
+        ('path,label,note\n1.png,dog,one\n2.png,cat,"two\n3.png,cat,\n', "is no CSV"),
+        ('path,label\n1.png,"dog\n2.png,"cat\n', "is no CSV"),
+        ('path,label\n1.png,"dog\n2.png"\n', "line 3(.|\n)*close all quotes"),
+        ("path,label\n1.png,grapes, red\n", "more fields than the header(.|\n)*line 2"),
+        ("path,label,Label\n1.png,1,cat\n", "two columns 'label'"),
         ("", "no column"),
     ],
 )
@@ -194,6 +200,20 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         listed(tmp_path, tmp_path / "list.csv")
+
+
+def test_what_divides_a_table_is_seen_in_its_header(make_folder):
+    root = make_folder((2, 2))
+    lines = ["path;label", 'class0/000.png;"grapes, red, ripe"', "class1/000.png;grapes, white, ripe"]
+    (root / "list.csv").write_text("\n".join(lines))
+    assert listed(root, root / "list.csv").classes == ["grapes, red, ripe", "grapes, white, ripe"]
+
+
+def test_a_table_may_lie_in_the_home_folder(make_folder, tmp_path, monkeypatch):
+    root = make_folder((2, 2))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.csv").write_text("path,label\nclass0/000.png,a\nclass1/000.png,b\n")
+    assert len(find(root, "~/mine.csv")) == 2
 
 
 def test_a_table_of_names_without_endings_is_told_of_them(make_folder):

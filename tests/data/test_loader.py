@@ -74,11 +74,12 @@ def test_a_state_is_plain_values():
     assert all(isinstance(value, int) for value in loader().state_dict().values())
 
 
+@pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
 @pytest.mark.parametrize("world", [2, 3, 4])
-def test_processes_share_the_batches_of_one(world):
-    # 8 * 6 images, so that the last batch divides as well
-    one = list(loader(rows=ROWS[:48], batch_size=12))
-    many = [list(loader(rows=ROWS[:48], batch_size=12 // world, rank=rank, world_size=world)) for rank in range(world)]
+def test_processes_share_the_batches_of_one(world, sampler):
+    given = {"rows": ROWS[:48], "sampler": sampler}  # so that the last batch divides as well
+    one = list(loader(**given, batch_size=12))
+    many = [list(loader(**given, batch_size=12 // world, rank=rank, world_size=world)) for rank in range(world)]
     for number, batch in enumerate(one):
         parts = [batches[number] for batches in many]
         assert torch.cat([part.rows for part in parts]).tolist() == batch.rows.tolist()

@@ -136,6 +136,8 @@ def test_filters_act_on_the_upright_size_and_are_recorded(make_folder, folder):
     data = folder(root, min_side=10, max_aspect=2.0)
     assert data.summary()["removed"] == {"min_side": 1, "max_aspect": 1}
     assert data.summary()["train"] + data.summary()["val"] == 12
+    assert folder(root, min_side=12, max_aspect=1.5).summary()["removed"] == {"min_side": 1, "max_aspect": 1}
+    assert folder(root, max_aspect=5.0).summary()["removed"] == {"max_aspect": 0}, "the bound itself may be"
     with pytest.raises(DataError, match=r"no image is left of 2 of 2 classes.*14 by data\.min_side"):
         folder(root, min_side=99)
     with pytest.raises(ConfigError, match="WIDTHxHEIGHT"):

@@ -205,3 +205,27 @@ def test_impossible_wishes_are_refused():
         split(index_of([1, 1]))
     with pytest.raises(DataError, match="train on of 1 of 2 classes: class1"):
         split(index_of([3, 3], splits=[Split.TRAIN] * 2 + [Split.VAL] + [Split.TEST] * 2 + [Split.VAL]))
+
+
+def mixed(told=20, free=20):
+    return index_of(
+        [told + free] * 2, [Split.TRAIN] * told + [Split.FREE] * free + [Split.TRAIN] * told + [Split.FREE] * free
+    )
+
+
+@pytest.mark.parametrize("plan", [{}, {"val_fraction": 0.5}, {"test_fraction": 0.3}, {"folds": 4, "fold": 1}])
+def test_what_a_list_says_to_train_on_is_trained_on(plan):
+    index = mixed()
+    parts = split(index, **plan)
+    told = np.flatnonzero(index.splits == Split.TRAIN)
+    assert set(told) <= set(parts.train) and len(parts.val) > 0
+    shares = {"val_fraction": 20, "folds": 10}  # of 40 free ones
+    assert len(parts.val) == next((shares[key] for key in plan if key in shares), 6 if plan else 8)
+
+
+def test_a_copy_of_an_image_to_train_on_is_not_validated_on():
+    index = mixed(told=2, free=3)
+    groups = np.arange(10)
+    groups[[2, 7]] = 0, 5  # the first free one of each class is a copy
+    for seed in range(20):
+        assert not {2, 7} & set(split(index, groups, val_fraction=0.5, seed=seed).val)

@@ -260,3 +260,57 @@ def test_no_room_for_computed_images_is_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="full") as error:
         data.setup()
     assert "TMPDIR" in error.value.remedy
+
+
+def test_a_cache_may_be_of_several_users(make_folder, tmp_path):
+    before = os.umask(0o002)
+    try:
+        open_store(class_folders(make_folder()), TO, cache_dir=tmp_path / "cache")
+    finally:
+        os.umask(before)
+    (folder,) = (path for path in (tmp_path / "cache/images").iterdir() if path.is_dir())
+    assert folder.stat().st_mode & 0o777 == 0o775
+    assert all(file.stat().st_mode & 0o777 == 0o664 for file in folder.iterdir())
+
+
+def test_what_another_user_left_is_told_before_all_is_decoded(make_folder, tmp_path, monkeypatch, unread):
+    index = class_folders(make_folder())
+    open_store(index, TO, cache_dir=tmp_path / "cache")
+    (file,) = tmp_path.glob("cache/images/*/images.npz")
+    file.write_bytes(b"")  # as good as unreadable, which root cannot be shown
+    monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+    unread()
+    with pytest.raises(DataError, match="another user"):
+        open_store(index, TO, cache_dir=tmp_path / "cache")
+
+
+def test_what_a_killed_builder_of_another_user_left_stops_nobody(make_folder, tmp_path, monkeypatch):
+    (tmp_path / "cache/images" / "theirs.partial-0").mkdir(parents=True)
+    real = cache._lock_path
+    theirs = str(tmp_path / "none" / "theirs.lock")
+    monkeypatch.setattr(cache, "_lock_path", lambda owner: theirs if owner.name == "theirs" else real(owner))
+    (tmp_path / "none").write_text("no folder, as a lock that may not be opened")
+    assert len(open_store(class_folders(make_folder()), TO, cache_dir=tmp_path / "cache").digests)
+
+
+def test_another_pillow_tries_anew_what_the_last_one_could_not_read(make_folder, tmp_path, monkeypatch):
+    index = class_folders(make_folder())
+    with monkeypatch.context() as patch:
+        patch.delitem(Image.OPEN, "PNG")
+        failed = open_store(index, TO, cache_dir=tmp_path / "cache", workers=1)
+    assert len(failed.errors) == len(index)
+    assert open_store(index, TO, cache_dir=tmp_path / "cache", workers=1).errors == failed.errors
+    monkeypatch.setattr(store.PIL, "__version__", "99.0")
+    assert open_store(index, TO, cache_dir=tmp_path / "cache", workers=1).errors == {}
+
+
+def test_a_builder_leaves_what_another_is_at_work_on(make_folder, tmp_path):
+    """Two sets in one cache: whoever is there first has his folder under another name yet."""
+    theirs = tmp_path / "cache/images" / "theirs"
+    partial = theirs.with_name(f"theirs{cache.PARTIAL}0")
+    partial.mkdir(parents=True)
+    with cache._locked(theirs):
+        open_store(class_folders(make_folder()), TO, cache_dir=tmp_path / "cache")
+        assert partial.exists()
+    open_store(class_folders(make_folder(below="more")), TO, cache_dir=tmp_path / "cache")
+    assert not partial.exists()

@@ -102,6 +102,13 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(kind):
     assert np.abs(read - ramp / 257).max() <= 1
 
 
+def test_sixteen_bits_of_the_other_order_are_scaled_too():
+    ramp = np.linspace(0, 0xFFFF, 400).astype(np.uint16).reshape(20, 20)
+    image = Image.frombytes("I;16B", (20, 20), ramp.astype(">u2").tobytes())
+    read = np.asarray(decode(encoded(image, "TIFF")))[..., 0].astype(int)
+    assert np.abs(read - ramp / 257).max() <= 1
+
+
 @pytest.mark.parametrize(("most", "shown"), [(200, 200), (0xFFFF, 255)])
 def test_integers_of_32_bits_are_bytes_or_16_bits(most, shown):
     ramp = np.linspace(0, most, 400).astype(np.int32).reshape(20, 20)

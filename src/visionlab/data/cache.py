@@ -7,8 +7,8 @@ A lock keeps two builders apart; it is the system's, so it ends with its holder,
 import errno
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -60,9 +60,12 @@ def build_once(
                 return found
             _sweep(folder)
             shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():  # another user's, who keeps it to himself: before all images are decoded for nothing
+                raise PermissionError(errno.EACCES, "what another user left cannot be read or replaced")
             require_room(folder.parent, size)
             log.info("preparing %s (%s MiB)", folder, f"{size / 2**20:,.0f}")
-            partial = Path(tempfile.mkdtemp(prefix=folder.name + PARTIAL, dir=folder.parent))
+            partial = folder.with_name(f"{folder.name}{PARTIAL}{secrets.token_hex(4)}")
+            partial.mkdir()  # not tempfile's, which nobody else could read: a cache may be of several users
             try:
                 fill(partial)
                 for path in (*partial.iterdir(), partial):
@@ -123,7 +126,7 @@ def _sweep(held: Path) -> None:
         try:
             with nullcontext() if owner == held else FileLock(_lock_path(owner), timeout=0):
                 shutil.rmtree(partial, ignore_errors=True)
-        except Timeout:
+        except (Timeout, OSError):  # OSError: another user's
             continue
 
 

@@ -21,7 +21,7 @@ def find(root: Path, table: str | Path | None) -> Index:
     Raises:
         DataError: As `class_folders` and `listed` say.
     """
-    return class_folders(root) if table is None else listed(root, root / table)
+    return class_folders(root) if table is None else listed(root, root / Path(table).expanduser())
 
 
 def listed(root: Path, table: Path) -> Index:
@@ -30,11 +30,13 @@ def listed(root: Path, table: Path) -> Index:
     Args:
         root: Folder that the paths are relative to.
         table: UTF-8, with a header that names the columns `path` and `label` and perhaps `split` (train, val, test, or
-            empty for a random split; written as the folders of splits are). Comma, semicolon or tab divide the columns.
+            empty: to train on, and where no row says val, or data.test_fraction is given, to draw these from; written
+            as the folders of splits are). Comma, semicolon or tab divide the columns.
 
     Raises:
-        DataError: The file is missing, is no CSV, lacks a column, or has a row without a path or a label, with an
-            unknown split or with a path that came before under another label or split; or none of its images is there.
+        DataError: The file is missing, is no CSV, lacks a column or has one twice, or has a row without a path or a
+            label, with more fields than columns, with an unknown split or with a path that came before under another
+            label or split; or none of its images is there.
     """
     require_folder(root)
     try:
@@ -45,7 +47,7 @@ def listed(root: Path, table: Path) -> Index:
     except UnicodeDecodeError as error:
         raise DataError("the list of images is not UTF-8", where=str(table), remedy="save it as UTF-8") from error
     header = text.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     with _legible(rows, table):
         columns = [name.strip().lower() for name in rows.fieldnames or []]
     rows.fieldnames = columns
@@ -54,9 +56,15 @@ def listed(root: Path, table: Path) -> Index:
             given = ", ".join(name for name in columns if name and name not in {*HOLDS, "split"})
             remedy = f"of its columns {given}, call the one with {holds} {column}" if given else "write path,label"
             raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
+    if twice := [name for name in (*HOLDS, "split") if columns.count(name) > 1]:
+        remedy = "leave one of them"
+        raise DataError(f"the list of images has two columns {twice[0]!r}", where=f"{table}, line 1", remedy=remedy)
     seen: dict[str, tuple[str, str, Split]] = {}
     for row in _each(rows, table):
         where = f"{table}, line {rows.line_num}"
+        if None in row or "\n" in f"{row.get('path')}{row.get('label')}":
+            what = "a row has more fields than the header" if None in row else "a path or a label has two lines"
+            raise DataError(what, where=where, remedy="put what holds a comma between quotes, and close all quotes")
         path, label, split = ((row.get(column) or "").strip() for column in ("path", "label", "split"))
         split = split.lower()
         if not path or not label or split not in SPLITS:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visionlab.data.index import Index, IntArray, Split, canonical
 from visionlab.data.values import share
@@ -26,8 +27,10 @@ class Plan:
 
     Attributes:
         val_fraction: Share of the training images that becomes validation; None keeps the publisher's validation
-            split, or takes `VAL_FRACTION` where there is none.
-        test_fraction: Share of all images that becomes test; None keeps the publisher's test split, if there is one.
+            split, or takes `VAL_FRACTION` where there is none. Where some images are free and others are said to be
+            trained on, these and `test_fraction` are of the free ones.
+        test_fraction: Share of the images that becomes test, without those of a publisher's validation split that is
+            kept; None keeps the publisher's test split, if there is one.
         folds: Number of folds of a cross-validation, which then replace the validation split.
         fold: The fold that is validated on.
         train_fraction: Share of the training split that is used; a smaller part is contained in a larger one.
@@ -102,14 +105,17 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
         side[side == Split.TEST] = Split.TRAIN
     if anew:
         side[side == Split.VAL] = Split.TRAIN
+    drawn = _drawn(index, rows, groups)
     if plan.test_fraction is not None:
-        side[carve(np.flatnonzero(side == Split.TRAIN), labels, groups, keys, plan.test_fraction)] = Split.TEST
+        side[carve(np.flatnonzero((side == Split.TRAIN) & drawn), labels, groups, keys, plan.test_fraction)] = (
+            Split.TEST
+        )
     # The publisher's own splits may share images. The copies go from the side that is learnt from.
     for above, below in ((Split.TEST, (Split.TRAIN, Split.VAL)), (Split.VAL, (Split.TRAIN,))):
         shown = np.zeros(len(index), dtype=np.bool_)
         shown[groups[side == above]] = True
         side[shown[groups] & np.isin(side, below)] = LEAK
-    pool = np.flatnonzero(side == Split.TRAIN)
+    pool = np.flatnonzero((side == Split.TRAIN) & drawn)
     if plan.folds is not None:
         side[pool[fold_numbers(pool, labels, groups, keys, plan.folds) == plan.fold]] = Split.VAL
     elif anew or not (side == Split.VAL).any():
@@ -134,6 +140,19 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
             remedy="add images or choose another data.val_fraction",
         )
     return Splits(train=train, val=val, test=test, leaks=leaks)
+
+
+def _drawn(index: Index, rows: IntArray, groups: IntArray) -> NDArray[np.bool_]:
+    """Return bool [N]: which images may be drawn from those to train on, to validate or test on.
+
+    What a list says to train on stays there, with its copies, where the list leaves other images free.
+    """
+    free, told = index.splits == Split.FREE, np.zeros(len(index), dtype=np.bool_)
+    if not free[rows].any():
+        return ~told
+    told[groups[rows[index.splits[rows] == Split.TRAIN]]] = True
+    drawn: NDArray[np.bool_] = free & ~told[groups]
+    return drawn
 
 
 def order_keys(index: Index, rows: IntArray, groups: IntArray, seed: int) -> IntArray:

@@ -15,6 +15,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
@@ -38,6 +39,7 @@ class Store:
         sizes: int64 [N, 2], height and width of the upright original in px; 0 where a file is bad.
         errors: What is wrong with the bad files, by row.
         key: Names the content: equal for equal files, transform and code; None for pixels that are computed.
+        by: The version of Pillow that read them.
     """
 
     pixels: Tensor
@@ -45,6 +47,7 @@ class Store:
     sizes: IntArray
     errors: dict[int, str]
     key: str | None
+    by: str
 
     def gather(self, rows: Tensor, *, pinned: bool = False) -> Tensor:
         """Copy rows int64 [B] out, into page-locked memory if `pinned`: uint8 [B, 3, H, W]."""
@@ -73,19 +76,22 @@ def open_store(
         rows = sorted(learnt.errors)
         reasons = np.array([learnt.errors[row] for row in rows], dtype=np.str_)
         bad = np.array(rows, dtype=np.int64)
-        np.savez(folder / FACTS, digests=learnt.digests, sizes=learnt.sizes, bad=bad, reasons=reasons)
+        np.savez(
+            folder / FACTS, digests=learnt.digests, sizes=learnt.sizes, bad=bad, reasons=reasons, by=PIL.__version__
+        )
 
     def opened(folder: Path, name: str | None) -> Store | None:
         try:
             with (folder / FACTS).open("rb") as file, np.load(file) as facts:
                 digests, sizes, bad, reasons = (facts[part] for part in ("digests", "sizes", "bad", "reasons"))
+                by = str(facts["by"]) if "by" in facts else ""  # not in those of earlier versions
             pixels = map_pixels(folder / PIXELS, shape)
         except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             return None
         errors: dict[int, str] = dict(zip(bad.tolist(), reasons.tolist(), strict=True))
         if not len(digests) == len(sizes) == len(index):
             return None
-        return Store(pixels, digests, sizes, errors, name)
+        return Store(pixels, digests, sizes, errors, name, by)
 
     if index.stamps is None:  # computed pixels: nothing on a disk would tell that they changed
         try:
@@ -103,7 +109,7 @@ def open_store(
         int(np.prod(shape)),
         opened=lambda folder: opened(folder, name),
         fill=fill,
-        lasting=lambda store: not cured(index, to, store.errors),
+        lasting=lambda store: not cured(index, to, store.errors, anew=store.by != PIL.__version__),
     )
 
 
@@ -151,12 +157,19 @@ def gather(pixels: Tensor, rows: Tensor, *, pinned: bool = False) -> Tensor:
     return out
 
 
-def cured(index: Index, to: Transform, errors: dict[int, str]) -> bool:
-    """Return whether an image can be read now that could not be read for a reason that may pass."""
+def cured(index: Index, to: Transform, errors: dict[int, str], *, anew: bool) -> bool:
+    """Return whether an image can be read now that could not be read for a reason that may pass.
+
+    Args:
+        index: The images.
+        to: What is done to each.
+        errors: Why some could not be read, by their rows.
+        anew: Whether another version of Pillow said so, which may not have known their format.
+    """
     unopened = (row for row, why in errors.items() if why.startswith(UNOPENED))
     if any(readable(index.root / index.names[row]) for row in unopened):
         return True
-    tried = read_alone(index, to, Path(os.devnull), undecoded(errors))
+    tried = read_alone(index, to, Path(os.devnull), sorted(errors) if anew else undecoded(errors))
     return any(not read.errors for _, read in tried)
 
 
