@@ -59,6 +59,8 @@ def test_a_worker_gets_as_many_gpus_as_its_runs_have_devices(tmp_path, monkeypat
     launcher.setup(hydra_context=None, task_function=job, config=OmegaConf.create({"trainer": trainer}))
     executor = launcher.executor(tmp_path)
     assert (executor._gpus, executor.slots) == (gpus, slots)
+    launcher.jobs_per_gpu = 3
+    assert launcher.executor(tmp_path).slots == (3 * slots if gpus else slots)
 
 
 def test_a_worker_that_died_without_a_job_is_replaced(tmp_path, monkeypatch):

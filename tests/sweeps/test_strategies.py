@@ -25,6 +25,7 @@ from visionlab.sweeps.halving import Halving, rungs
 from visionlab.sweeps.parameter import Parameter
 from visionlab.sweeps.plan import Plan
 from visionlab.sweeps.ranking import Ranked, front, ranking
+from visionlab.sweeps.record import Record
 from visionlab.sweeps.results import at_epoch
 from visionlab.sweeps.space import Reader
 from visionlab.sweeps.trial import Outcome, Trial
@@ -212,6 +213,50 @@ def test_a_pruned_trial_ends_in_its_epoch(sweeping):
         assert len(rows) < 4 if result["status"] == "pruned" else len(rows) == 4
     assert "pruned" in sweeping.statuses()
     assert sweeping.command(*arguments, parameters, "sweep.n_trials=4", "sweep.seed=2") == 0, "all are remembered"
+    assert sweeping.command(*arguments, parameters, "sweep.n_trials=4", "sweep.seed=2", "force=true") == 0
+    for name, result in sweeping.runs.items():  # old figures end no new training
+        rows = (sweeping.outputs / name / "metrics.csv").read_text().splitlines()[1:]
+        assert (result["status"], len(rows)) == ("completed", 4)
+
+
+def test_pruners_are_made_as_their_settings_say():
+    settings = {"startup_trials": 3, "pruner_min_epochs": 5}
+    median = studies.pruner({**settings, "pruner": "median"}, 30)
+    assert (median._n_startup_trials, median._n_warmup_steps) == (3, 4)  # steps are counted from 0
+    hyperband = studies.pruner({**settings, "pruner": "hyperband"}, 30)
+    assert (hyperband._min_resource, hyperband._max_resource, hyperband._reduction_factor) == (5, 30, 3)
+    assert isinstance(studies.pruner({**settings, "pruner": "none"}, 30), optuna.pruners.NopPruner)
+    assert studies.sampler({"sampler": "tpe", "startup_trials": 2}, 0, {})._constant_liar
+
+
+def test_the_time_of_a_sweep_is_that_of_all_its_commands(tmp_path, monkeypatch):
+    clock = iter([0.0, 100.0, 1000.0, 1010.0])
+    monkeypatch.setattr("visionlab.sweeps.record.time.monotonic", lambda: next(clock))
+    Record(tmp_path).head()
+    assert Record(tmp_path).seconds == 110.0
+
+
+@pytest.mark.parametrize(
+    ("subdir", "says"),
+    [
+        ("${hydra.job.override_dirname}", "runs of two configs would lie in"),
+        ("one", "runs of two configs would lie in"),
+        ("${hydra.job.num}", "it names no directory"),
+    ],
+)
+def test_a_directory_is_of_one_run(sweeping, capsys, subdir, says):
+    """The second trial would be answered by the first one's run."""
+    assert sweeping.command("optimizer.lr=1e-2,1e-3", f"hydra.sweep.subdir={subdir}") == 2
+    assert says in capsys.readouterr().err and not sweeping.runs
+
+
+def test_a_directory_of_ones_own_is_not_answered_by_another_run(sweeping, capsys):
+    subdir = "hydra.sweep.subdir='lr=${optimizer.lr}'"
+    assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir) == 0
+    assert sorted(sweeping.runs) == ["lr=0.001", "lr=0.01"]
+    assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir) == 0, "its own is"
+    assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir, "trainer.max_epochs=1") == 2
+    assert "runs of two configs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -545,6 +590,7 @@ def test_runs_of_another_command_of_the_same_name_are_trials_of_their_own(sweepi
     (file,) = sweeping.outputs.glob("sweeps/*/sweep.json")
     (shown,) = gather([file.parent]).sweeps
     assert [len(trial.entries) for trial in shown.trials] == [2, 2, 2, 2]
+    assert {entry.run.dir.name for entry in shown.best.entries} == set(epochs) and len(shown.ranked) == 2
     tested = [trial for trial in shown.trials if sweep_page.command(shown, trial) == sweep["best"]["command"]]
     assert [{entry.run.dir.name for entry in trial.entries} for trial in tested] == [set(epochs)]
 

@@ -22,6 +22,7 @@ class Trial:
     Args:
         place: Its number, from 0.
         overrides: What it sets, the repetitions' keys aside.
+        setting: The identity of what its runs have in common, where the sweep recorded it.
         entries: Its runs.
         values: The objective of each run, NaN where there is none.
         outcomes: Of each run, its status in the sweep and why it failed.
@@ -29,6 +30,7 @@ class Trial:
 
     place: int
     overrides: dict[str, Any]
+    setting: str | None = None
     entries: list["Entry"] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     outcomes: list[tuple[str, str]] = field(default_factory=list)
@@ -127,7 +129,7 @@ class Sweep:
                 continue
             # Runs of the same values may differ in what earlier commands of this sweep had fixed.
             name = repr((row.get("setting"), sorted(overrides.items())))
-            trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides))
+            trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides, row.get("setting")))
             trial.entries.append(entry)
             trial.outcomes.append(outcome)
             trial.values.append(figure(entry, self.objective))
@@ -154,9 +156,11 @@ class Sweep:
 
     @property
     def ranked(self) -> list[Trial]:
-        """The completed trials with a value, the best first."""
+        """The completed trials with a value, the best first; not those of what an earlier command had fixed."""
         sign = -1 if self.mode == "max" else 1
-        return sorted((t for t in self.trials if math.isfinite(t.value)), key=lambda trial: sign * trial.value)
+        earlier = set(self.content.get("earlier") or [])
+        known = (trial for trial in self.trials if math.isfinite(trial.value) and trial.setting not in earlier)
+        return sorted(known, key=lambda trial: sign * trial.value)
 
     @property
     def best(self) -> Trial | None:

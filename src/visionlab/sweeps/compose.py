@@ -11,11 +11,13 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from visionlab import runs
 from visionlab.checks import check_composed
 from visionlab.config import explain, resolved
 from visionlab.errors import ConfigError, UserError
+from visionlab.runs import Run
 from visionlab.sweeps import space
 from visionlab.sweeps.plan import Plan
 
@@ -55,6 +57,7 @@ class Composer:
         self._fixed = [(one.input_line, one.key_or_group) for one in self._parser.parse_overrides(plan.fixed)]
         self._composed: dict[tuple[str | None, ...], DictConfig] = {}
         self._known: dict[tuple[str, ...], bytes] = {}
+        self._holders: dict[Path, str] = {}  # identities by directory
 
     def requests(self, values: Mapping[str, Any], job: Mapping[str, Any]) -> list[Request]:
         """Compose and check the runs of a trial: one, or one for each replicate.
@@ -87,12 +90,31 @@ class Composer:
         try:
             config = self._compose(list(texts))
             check_composed(resolved(config), config, list(config.hydra.overrides.task))
-            directory = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+            directory = self._place(config)
             return directory, _setting(config, self._plan.replicates) or directory.name, config
         except HydraException as error:
             raise _named(explain(error), values) from error
         except ConfigError as error:
             raise _named(error, values) from error
+
+    def _place(self, config: DictConfig) -> Path:
+        """Return the directory of a run, which a pattern of one's own may name.
+
+        Raises:
+            ConfigError: It is that of another run too, by which this one would be answered.
+        """
+        where, remedy = "hydra.sweep.subdir", "leave it out: runs are called by all that determines their outcome"
+        try:
+            directory = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"it names no directory: {error}".splitlines()[0], where=where, remedy=remedy) from error
+        who = runs.identity(resolved(config))
+        if directory.name.endswith(who):
+            return directory
+        others = (self._holders.setdefault(directory, who), Run(directory).result.get("config_hash", who))
+        if others != (who, who):
+            raise ConfigError(f"runs of two configs would lie in {directory}", where=where, remedy=remedy)
+        return directory
 
     def _compose(self, texts: list[str]) -> DictConfig:
         parsed = self._parser.parse_overrides(texts)

@@ -239,7 +239,7 @@ class Search:
             asked.set_user_attr("owner", self._owner)
             values = self._suggest(asked)
         job: dict[str, Any] = {"id": asked._trial_id}
-        if self._settings["pruner"] != "none":
+        if self._settings["pruner"] != "none" and not state.is_finished():  # old figures would end what is forced anew
             job |= {"study": self._plan.name, "storage": self._address}
         pruned = self._settings["pruner"] != "none" or state is self._optuna.trial.TrialState.PRUNED
         return Trial(asked.number, values, job, takes_pruned=pruned)
@@ -254,7 +254,7 @@ class Search:
             raise ConfigError(
                 f"the study was begun with other choices: {error}",
                 where="sweep.parameters",
-                remedy="choices of a running study cannot be changed (ranges can); give sweep.name=<new>",
+                remedy="choices of a running study cannot be changed; give sweep.name=<new>",
             ) from error
         return values
 
