@@ -254,7 +254,10 @@ def test_a_directory_of_ones_own_is_not_answered_by_another_run(sweeping, capsys
     subdir = "hydra.sweep.subdir='lr=${optimizer.lr}'"
     assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir) == 0
     assert sorted(sweeping.runs) == ["lr=0.001", "lr=0.01"]
-    assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir) == 0, "its own is"
+    ((_, _, _, *again),) = (shlex.split(sweep["command"]) for sweep in sweeping.sweeps)
+    capsys.readouterr()
+    assert sweeping.give(*again) == 0, "its own is"
+    assert "2 of 2 trials were remembered" in capsys.readouterr().out and len(sweeping.runs) == 2
     assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir, "trainer.max_epochs=1") == 2
     assert "runs of two configs" in capsys.readouterr().err
 

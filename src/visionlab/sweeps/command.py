@@ -71,7 +71,8 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
     )
     choice = str(config.hydra.runtime.choices.get("sweep"))
-    places = [text for text in words_to_hydra(config.hydra) if text.startswith(("hydra/launcher", "hydra.launcher"))]
+    where = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.")
+    places = [text for text in words_to_hydra(config.hydra) if text.startswith(where)]
     plan = Plan(base, arguments, choice, space.Reader(loader), own_files(config.hydra), places)
     strategy: Strategy = get_object(plan.settings["strategy"])(plan)
     composer = Composer(loader, config, plan)

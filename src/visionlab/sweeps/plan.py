@@ -38,7 +38,7 @@ class Plan:
         choice: The chosen file of conf/sweep.
         reader: Reads overrides.
         own_files: What a command needs to find YAML files that are not ours.
-        places: Overrides that say where the trials are trained.
+        places: Overrides that say where the trials are trained, and where they lie.
 
     Raises:
         ConfigError: A setting is not possible.
