@@ -65,9 +65,8 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
         )
     metric = comparing.main_metric(gathered.entries)
     rows = comparing.rows(gathered)
-    if (
-        out is None and len({Path(one).resolve() for one in directories}) == len(gathered.sweeps) == 1
-    ):  # the sweep has a page and a table of its own
+    named = {Path(directory).resolve() for directory in directories}
+    if out is None and len(named) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
         (sweep,) = gathered.sweeps
         metric = sweep.objective if sweep.objective.endswith("/acc") else metric
         tests, untested = sweep_page.paired(sweep)

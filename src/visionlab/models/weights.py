@@ -121,8 +121,8 @@ def load(network: nn.Module, weights: str, name: str, *, classes: Sequence[str] 
         state, source = _read(file), str(path)
     own = network.state_dict()
     state = _aligned(state, own, network)
-    heads = network.logits if isinstance(network, LibraryNetwork) else (layers(network)[-1].name,)
-    head = {key for key in own if key.startswith(tuple(f"{name}." for name in heads))}
+    several = network.logits if isinstance(network, LibraryNetwork) else ()
+    head = {*layers(network)[-1].parameters, *(k for k in own if k.startswith(tuple(f"{name}." for name in several)))}
     # Another number of classes changes the first dimension of the last layer, and nothing else; a backbone has none.
     replaced = {
         key

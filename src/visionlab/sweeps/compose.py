@@ -89,16 +89,17 @@ class Composer:
         """Compose and check a run, and return its directory, its setting and its config."""
         try:
             config = self._compose(list(texts))
-            check_composed(resolved(config), config, list(config.hydra.overrides.task))
-            directory = self._place(config)
+            plain = resolved(config)
+            check_composed(plain, config, list(config.hydra.overrides.task))
+            directory = self._place(config, runs.identity(plain))
             return directory, _setting(config, self._plan.replicates) or directory.name, config
         except HydraException as error:
             raise _named(explain(error), values) from error
         except ConfigError as error:
             raise _named(error, values) from error
 
-    def _place(self, config: DictConfig) -> Path:
-        """Return the directory of a run, which a pattern of one's own may name.
+    def _place(self, config: DictConfig, who: str) -> Path:
+        """Return the directory of the run of an identity, which a pattern of one's own may name.
 
         Raises:
             ConfigError: It is that of another run too, by which this one would be answered.
@@ -108,7 +109,6 @@ class Composer:
             directory = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
         except OmegaConfBaseException as error:
             raise ConfigError(f"it names no directory: {error}".splitlines()[0], where=where, remedy=remedy) from error
-        who = runs.identity(resolved(config))
         if directory.name.endswith(who):
             return directory
         others = (self._holders.setdefault(directory, who), Run(directory).result.get("config_hash", who))
