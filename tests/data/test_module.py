@@ -13,9 +13,13 @@ from torchvision.transforms.v2 import functional as TF
 
 from visionlab.data.digits import Digits
 from visionlab.data.expand import Eightfold
+from visionlab.data.files import class_folders
 from visionlab.data.folder import Folder
 from visionlab.data.normalize import Normalize
+from visionlab.data.store import open_store
 from visionlab.data.synthetic import Synthetic
+from visionlab.data.transform import Transform
+from visionlab.data.variants import open_variants
 from visionlab.errors import ConfigError, DataError
 
 PRETRAINED = SimpleNamespace(image_size=(24, 20), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
@@ -142,6 +146,17 @@ def test_filters_act_on_the_upright_size_and_are_recorded(make_folder, folder):
         folder(root, min_side=99)
     with pytest.raises(ConfigError, match="WIDTHxHEIGHT"):
         folder(root, keep_sizes=["big"])
+
+
+def test_variants_of_another_seed_or_split_are_others_in_one_cache(make_folder, tmp_path):
+    store = open_store(class_folders(make_folder((10, 10))), Transform(size=(8, 8)), cache_dir=tmp_path / "cache")
+
+    def made(rows, seed):
+        return open_variants(store, np.array(rows), Eightfold(), seed=seed, cache_dir=tmp_path / "cache").pixels
+
+    first = made([0, 3, 5], 0).clone()
+    assert first.equal(made([0, 3, 5], 0))
+    assert not first.equal(made([0, 3, 5], 1)) and not first.equal(made([0, 3, 6], 0))
 
 
 def test_expansion_enlarges_train_only(make_folder, folder):
