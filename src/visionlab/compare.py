@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from visionlab import doors
 from visionlab.errors import RunError
+from visionlab.out_folder import out_folder
 
 if TYPE_CHECKING:
     from visionlab.reports.paired import PairedTest
@@ -54,7 +55,7 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
     """
     from visionlab.reports import compare_page, comparing, sweep_page, verdicts
     from visionlab.reports.gather import gather
-    from visionlab.runs import place, write_csv
+    from visionlab.runs import write_csv
 
     gathered = gather(directories)
     if not gathered.entries:
@@ -73,7 +74,7 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
         page, csv = sweep_page.write(sweep, tests=tests, untested=untested), sweep.directory / "runs.csv"
     else:
         tests, untested = verdicts.paired_tests(gathered.entries, metric)
-        folder = place(out if out is not None else Path("outputs") / "comparisons" / _name(directories))
+        folder = out_folder(out if out is not None else Path("outputs") / "comparisons" / _name(directories))
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
     write_csv(csv, rows)

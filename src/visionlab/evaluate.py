@@ -13,6 +13,7 @@ from visionlab import doors, runs
 from visionlab.checks import check, check_folder
 from visionlab.config import resolved
 from visionlab.errors import ConfigError, DataError, nearest
+from visionlab.out_folder import out_folder
 from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
@@ -68,7 +69,7 @@ def evaluate(
     from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
-    place = None if out is None else runs.place(out)
+    folder = None if out is None else out_folder(out)
     config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
     for key in data or {}:
         if key not in config.data:
@@ -114,10 +115,10 @@ def evaluate(
     }
     with devices.enough_memory(config.data.batch_size):
         found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
-    if place is not None:
-        runs.write_csv(place / "predictions.csv", outcome.predictions(found, module))
+    if folder is not None:
+        runs.write_csv(folder / "predictions.csv", outcome.predictions(found, module))
         figures = {f"{split}/{name}": value for name, value in found.metrics.items()}
-        runs.write_atomically(place / "metrics.json", json.dumps(figures, indent=1) + "\n")
+        runs.write_atomically(folder / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return found
 
 

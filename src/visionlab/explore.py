@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from visionlab import doors, runs
+from visionlab import doors
 from visionlab.checks import check_composed
 from visionlab.config import compose, own_files, resolved
+from visionlab.out_folder import out_folder
 
 if TYPE_CHECKING:
     from visionlab.data.survey import Survey
@@ -56,7 +57,7 @@ def explore(
     survey = Survey(data_module(asked, empty_classes=True))
     data = plain["data"]
     name = data["name"] if data["published"] else f"{data['name']}-{Path(data['root']).expanduser().resolve().name}"
-    folder = runs.place(out or configured or Path(plain["outputs"]) / "explore" / name)
+    folder = out_folder(out or configured or Path(plain["outputs"]) / "explore" / name)
     page = exploration.write(survey, folder, given=list(overrides))
     return Exploration(folder, page, survey)
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from visionlab import doors
 from visionlab.config import resolved
-from visionlab.runs import place
+from visionlab.out_folder import out_folder
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def job(config: DictConfig) -> None:
         console.print("Each confidence is the mean over the image and its mirror image.")
     if asked["out"] is not None:
         for name in ("predictions.csv", "predictions.json", *(["gradcam"] if asked["gradcam"] else [])):
-            path = place(asked["out"]) / name
+            path = out_folder(asked["out"]) / name
             console.print(str(path), style=f"link {path.resolve().as_uri()}", markup=False, soft_wrap=True)
 
 

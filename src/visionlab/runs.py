@@ -23,7 +23,7 @@ from typing import Any, Literal, cast
 
 from filelock import FileLock, Timeout
 
-from visionlab.errors import ConfigError, RunError
+from visionlab.errors import RunError
 
 log = logging.getLogger(__name__)
 
@@ -119,22 +119,6 @@ def write_atomically(path: Path, text: str) -> None:
     os.umask(mask)
     Path(file.name).chmod(0o666 & ~mask)
     Path(file.name).replace(path)
-
-
-def place(out: str | Path) -> Path:
-    """Return the folder that is named for what is found out about a run: no run's own, whose record it would replace.
-
-    Raises:
-        ConfigError: It is a run's.
-    """
-    folder = Path(str(out)).expanduser()
-    if (folder / "result.json").exists():
-        raise ConfigError(
-            "a run lies there, whose own predictions would be replaced",
-            where=f"out={out}",
-            remedy=f"give a folder of its own, such as out={folder / 'predictions'}",
-        )
-    return folder
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:

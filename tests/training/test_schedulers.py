@@ -160,17 +160,10 @@ def test_a_wrong_value_is_an_error_of_the_config(name, override, says):
         Training(name, override)
 
 
-@pytest.mark.parametrize(
-    ("override", "says"),
-    [
-        ("scheduler.pct_start=1.0", "Give less than 1"),
-        (f"scheduler.warmup_epochs={EPOCHS}", "Give fewer epochs than the training has"),
-    ],
-)
-def test_one_cycle_has_to_fall(override, says):
+def test_one_cycle_has_to_fall():
     """Torch would divide by zero at the last step."""
-    with pytest.raises(ConfigError, match=rf"rise until the end(.|\n)*{says}"):
-        Training("onecycle", override)
+    with pytest.raises(ConfigError, match=r"rise until the end(.|\n)*Give fewer epochs than the training has"):
+        Training("onecycle", f"scheduler.warmup_epochs={EPOCHS}")
     Training("onecycle", "scheduler.warmup_epochs=7.8").steps()
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from visionlab.data.index import printable
 from visionlab.errors import ConfigError, DataError
+from visionlab.out_folder import out_folder
 from visionlab.prediction import files, sources
 from visionlab.prediction.predictor import Predictor
-from visionlab.runs import Run, place
+from visionlab.runs import Run
 from visionlab.training.devices import enough_memory
 
 
@@ -45,7 +46,7 @@ def stream(
     run = run if isinstance(run, Run) else Run.open(run)
     if gradcam and out is None:
         raise ConfigError("gradcam=true writes pictures, but no place is given", where="out", remedy="add out=<folder>")
-    folder = None if out is None else place(out)
+    folder = None if out is None else out_folder(out)
     found = sources.find(source, without=folder / "gradcam" if folder else None)
     predictor = Predictor(run, accelerator=accelerator, tta=tta)
     classes = predictor.loaded.classes

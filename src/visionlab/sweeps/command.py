@@ -151,10 +151,9 @@ def _rank(plan: Plan, composer: Composer, record: Record) -> list[Ranked]:
     entries = record.entries
     every = plan.settings["test"] == "all"
     tested = set(entries) if every else {Path(path).name for path in record.content.get("tested", [])}
-    found = ranking(entries.values(), plan.dir, plan.objectives, plan.replicates, tested)
-    asked = [one for one in found if _asked_for(one, composer)]
-    earlier = sorted({str(one.setting) for one in found} - {str(one.setting) for one in asked})
-    found = asked
+    every_command = ranking(entries.values(), plan.dir, plan.objectives, plan.replicates, tested)
+    found = [one for one in every_command if _asked_for(one, composer)]
+    earlier = sorted({str(one.setting) for one in every_command} - {str(one.setting) for one in found})
     facts: dict[str, Any] = {"best": _facts(plan, found[0], entries) if found else None, "earlier": earlier}
     if len(plan.objectives) > 1:
         facts["front"] = [_facts(plan, one, entries) for one in front(found, plan.objectives)]

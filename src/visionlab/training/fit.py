@@ -14,7 +14,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning import Callback, Trainer
+from lightning import Callback
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -139,16 +139,16 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
             tensorboard.add_graph(trackers, classifier.network, data.image_size)
 
 
-def _tell_cut_short(trainer: Trainer, plain: dict[str, Any]) -> None:
+def _tell_cut_short(trainer: Any, plain: dict[str, Any]) -> None:
     """Say where trainer.max_time ended a training that was planned to its end."""
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
     if not any((left := timer.time_remaining()) is not None and left <= 0 for timer in timers):
         return
     planned = [key for key, follows in continuation.planned(plain).items() if follows]
     if planned and trainer.is_global_zero:
         log.warning(
-            "trainer.max_time ended the training in epoch %d of %d; what was planned to its end was cut off: %s",
-            trainer.current_epoch + 1, trainer.max_epochs, " and ".join(planned),
+            "trainer.max_time ended the training after %d of %d epochs; what was planned to its end was cut off: %s",
+            trainer.current_epoch, trainer.max_epochs, " and ".join(planned),
         )  # fmt: skip
 
 

@@ -80,14 +80,14 @@ def configure(
     if target is ReduceLROnPlateau:
         offers["mode"] = mode if watched == monitor else ("min" if "loss" in watched else "max")
     if target is OneCycleLR and warmup:
-        factory, warmup = functools.partial(factory, pct_start=warmup / (total_steps / steps_per_epoch)), 0
-    if target is OneCycleLR and isinstance(factory, functools.partial) and factory.keywords.get("pct_start", 0) >= 1:
-        warmed = ours["warmup_epochs"] > 0
-        raise ConfigError(
-            "The learning rate would rise until the end, and never fall.",
-            where="scheduler.warmup_epochs" if warmed else "scheduler.pct_start",
-            remedy="Give fewer epochs than the training has." if warmed else "Give less than 1.",
-        )
+        rise, warmup = warmup / (total_steps / steps_per_epoch), 0
+        if rise >= 1:  # torch would divide by zero at the last step; pct_start is looked at with the config
+            raise ConfigError(
+                "The learning rate would rise until the end, and never fall.",
+                where="scheduler.warmup_epochs",
+                remedy="Give fewer epochs than the training has.",
+            )
+        factory = functools.partial(factory, pct_start=rise)
     smallest = min(group["lr"] for group in optimizer.param_groups)
     if isinstance(factory, functools.partial) and (factory.keywords.get("eta_min") or 0) > smallest:
         raise ConfigError(
