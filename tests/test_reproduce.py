@@ -209,12 +209,18 @@ def test_the_command_line_takes_names_options_and_overrides_in_any_order(data, t
     assert SMALLER in line and "data.image_size=63" in line
 
 
+AS_PRINTED = {
+    "data.train_fraction": 1.0, "data.image_size": 32, "model.compile": False,
+    "trainer.max_epochs": 8, "trainer.precision": "32-true",
+}  # fmt: skip
+
+
 @pytest.fixture
 def row(tmp_path):
     """Return a function that makes a row of two seeds that got this share of the images right."""
 
     where = {"device": "cuda", "cores": 16, "versions": {"torch": "2.15.0"}}
-    given = {"data.train_fraction": 1.0, "data.image_size": 32, "trainer.max_epochs": 8, "trainer.precision": "32-true"}
+    given = AS_PRINTED
 
     def make(experiment, share, epochs=8):
         result = {
@@ -248,7 +254,7 @@ def test_a_table_keeps_what_another_machine_measured(row):
 def test_ours_is_the_mean_over_seeds_and_the_difference_is_ours_less_the_printed(tmp_path):
     """By hand: 0.62 and 0.58 of 200 images; the error of the difference from one other run is sqrt(2 * 0.24 / 200)."""
     where = {"device": "cuda", "cores": 16, "versions": {"torch": "2.15.0"}}
-    given = {"data.train_fraction": 1.0, "data.image_size": 32, "trainer.max_epochs": 8, "trainer.precision": "32-true"}
+    given = AS_PRINTED
     runs = []
     for seed, share, day in ((0, 0.62, 3), (1, 0.58, 2)):
         result = {"metrics": {"test/acc": share}, "environment": where, "started": f"2026-11-0{day}T23:00:00+00:00"}
@@ -266,6 +272,34 @@ def test_ours_is_the_mean_over_seeds_and_the_difference_is_ours_less_the_printed
     for other in ({"epochs": 9}, {"stand_ins": ["other photographs"]}, {"image_size": 64}):
         assert cells(**other)[:4] == ["0.700", "0.600 ± 0.028", "2", ""], "it is not the report's"
     assert cells(printed={})[:4] == ["", "0.600 ± 0.028", "2", ""]
+
+
+@pytest.mark.parametrize(
+    ("asked", "remark"),
+    [
+        ({}, None),
+        ({"precision": "bf16-mixed"}, "computed in 32-true"),
+        ({"compiled": True}, "computed without torch.compile"),
+        ({"compiled": True, "precision": "bf16-mixed"}, "computed in 32-true and without torch.compile"),
+    ],
+)
+def test_a_row_says_in_what_other_way_it_was_computed(row, asked, remark):
+    one = row("001_best", 0.8)
+    vars(one).update(asked)
+    (line,) = lines(markdown([one], today="1 May")).values()
+    assert ("computed" in line) == (remark is not None)
+    assert remark is None or f" {remark} |" in line
+
+
+def test_a_table_gathers_compiled_runs_and_prefers_those_that_are_computed_as_asked(data, tmp_path):
+    """torch.compile changes how fast a network computes, and no more than the last digits of what."""
+    again = {"data": data, "outputs": tmp_path / "outputs"}
+    visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "model.compile=true"], **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert "computed with torch.compile" in markdown([row], today="1 May")
+    visionlab.reproduce("002_alexnet_adam", epochs=1, extra=TINY, **again)
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert len(row.runs) == 1 and not row.computed
 
 
 def test_a_shortened_training_does_not_take_the_place_of_a_whole_one(row):

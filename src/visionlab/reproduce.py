@@ -29,6 +29,7 @@ MAY_DIFFER = (
     "trainer.precision",
     "optimizer.fused",
     "model.channels_last",
+    "model.compile",
 )
 
 
@@ -106,7 +107,7 @@ def _ask(
         name, dict(settings), source=printed.get("source", ""), note=printed.get("note", ""),
         printed={key: float(value) for key, value in printed.items() if "/" in key},
         epochs=config.trainer.max_epochs, fraction=config.data.train_fraction, image_size=config.data.image_size,
-        precision=config.trainer.precision,
+        precision=config.trainer.precision, compiled=config.model.compile,
     )  # fmt: skip
     if config.data.name != "folder":
         own.append(f"data.root={written(str(data / config.data.name))}")
@@ -149,6 +150,7 @@ def _nearest(config: DictConfig, outputs: Path) -> list[Run]:
             data["image_size"] == config.data.image_size,
             trainer["max_epochs"] * data["train_fraction"],
             trainer["precision"] == config.trainer.precision,
+            group[0].config["model"]["compile"] == config.model.compile,
             len(group),
         )
 

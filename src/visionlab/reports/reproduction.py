@@ -29,6 +29,7 @@ class Row:
         fraction: Share of the training images that it saw.
         image_size: Side of its images, px.
         precision: Its numerical precision.
+        compiled: Whether its network goes through torch.compile.
         stand_ins: What was used in place of images or weights that are not public.
         missing: Why there is no run, or no more of them.
     """
@@ -44,6 +45,7 @@ class Row:
     fraction: float = 1.0
     image_size: Any = None
     precision: str = "32-true"
+    compiled: bool = False
     stand_ins: list[str] = field(default_factory=list)
     missing: str = ""
 
@@ -77,6 +79,20 @@ class Row:
             *([f"on {fraction:g} of the training images"] if fraction < self.fraction else []),
             *([f"at {size} instead of {self.image_size} px"] if size != self.image_size else []),
         ]
+
+    @property
+    def computed(self) -> str:
+        """How its runs were computed, where that is another way than the row's."""
+        trainer, model = self.runs[0].config["trainer"], self.runs[0].config["model"]
+        ways = [
+            *([f"in {trainer['precision']}"] if trainer["precision"] != self.precision else []),
+            *(
+                [f"{'with' if model['compile'] else 'without'} torch.compile"]
+                if model["compile"] != self.compiled
+                else []
+            ),
+        ]
+        return f"computed {' and '.join(ways)}" if ways else ""
 
     @property
     def error(self) -> float:
@@ -197,8 +213,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
     remarks += [f"**{cut}**" for cut in row.cuts]
     if row.runs:
         remarks += row.stand_ins
-        precision = row.runs[0].config["trainer"]["precision"]
-        remarks += [f"computed in {precision}"] if precision != row.precision else []
+        remarks += [row.computed] if row.computed else []
     remarks += [row.note] if row.note else []
     return [
         row.system,
