@@ -291,8 +291,10 @@ def test_a_row_says_in_what_other_way_it_was_computed(row, asked, remark):
     assert remark is None or f" {remark} |" in line
 
 
-def test_a_table_gathers_compiled_runs_and_prefers_those_that_are_computed_as_asked(data, tmp_path):
+def test_a_table_gathers_compiled_runs_and_prefers_those_that_are_computed_as_asked(data, tmp_path, monkeypatch):
     """torch.compile changes how fast a network computes, and no more than the last digits of what."""
+    from visionlab import reproduce
+
     again = {"data": data, "outputs": tmp_path / "outputs"}
     visionlab.reproduce("002_alexnet_adam", epochs=1, extra=[*TINY, "model.compile=true"], **again)
     (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
@@ -300,6 +302,10 @@ def test_a_table_gathers_compiled_runs_and_prefers_those_that_are_computed_as_as
     visionlab.reproduce("002_alexnet_adam", epochs=1, extra=TINY, **again)
     (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
     assert len(row.runs) == 1 and not row.computed
+    file = reproduce.compose  # of a system that is compiled
+    monkeypatch.setattr(reproduce, "compose", lambda given: file([*given, "model.compile=true"]))
+    (row,) = visionlab.reproduce("002_alexnet_adam", only_table=True, extra=TINY, **again)
+    assert row.runs[0].config["model"]["compile"] and not row.computed
 
 
 def test_a_shortened_training_does_not_take_the_place_of_a_whole_one(row):

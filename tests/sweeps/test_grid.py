@@ -42,6 +42,29 @@ def test_the_same_command_with_more_values_trains_only_those(sweeping, capsys):
     assert len(sweeping.sweeps) == 1
 
 
+@pytest.mark.parametrize(("times", "status"), [(1, "completed"), (2, "interrupted")])
+def test_a_run_whose_process_vanishes_is_begun_once_more_by_itself(sweeping, monkeypatch, times, status):
+    """As of the kernel when memory is short: it may pass; what comes again at once is left to the next command."""
+    begun, submit = [], jobs.Sequential.submit
+
+    def die_at_first(executor, job):
+        begun.append(job.dir.name)
+        if job.config.seed == 0 and begun.count(job.dir.name) <= times:
+            executor._ended.append((job, jobs.Ended("killed by SIGKILL", killed=True)))
+        else:
+            submit(executor, job)
+
+    monkeypatch.setattr(jobs.Sequential, "submit", die_at_first)
+    command = ("optimizer.lr=1e-2", "sweep.replicates={seed:[0,1]}", "sweep.test=none")
+    assert sweeping.command(*command) == (status != "completed")
+    assert [begun.count(name) for name in dict.fromkeys(begun)] == [2, 1]
+    assert begun[0] == begun[1], "another run came between"
+    assert sweeping.statuses() == [status, "completed"]
+    (sweep,) = sweeping.sweeps
+    assert sweep["runs"][0]["error"] == ("killed by SIGKILL" if status == "interrupted" else None)
+    assert sweeping.command(*command) == 0 and sweeping.statuses() == ["completed"] * 2
+
+
 def test_a_failing_trial_ends_neither_the_others_nor_silently(sweeping, capsys):
     # A learning rate of 1e30 makes the loss NaN in the first epoch.
     assert sweeping.command("optimizer=sgd", "optimizer.lr=1e30,1e-2") == 1

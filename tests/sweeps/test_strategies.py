@@ -189,6 +189,24 @@ def test_searches_that_begin_together_propose_other_trials(sweeping, monkeypatch
     assert seeds == [1, 0]
 
 
+@pytest.mark.parametrize(("storage", "states"), [("journal", ["COMPLETE"] * 2), ("database", ["COMPLETE", "RUNNING"])])
+def test_a_trial_whose_owner_has_no_file_here_is_of_another_machine_or_dead(sweeping, storage, states):
+    """The journal lies in the folder of its owners' files; a database is reached from folders that see none of them."""
+    command = ["sweep=optuna", "optimizer.lr=tag(log,interval(1e-3,1e-1))", "sweep.name=shared"]
+    command += [f"sweep.storage=sqlite:///{sweeping.outputs.parent}/study.db"] if storage == "database" else []
+    assert sweeping.command(*command, "sweep.n_trials=1") == 0
+    if storage == "database":
+        kept = optuna.storages.RDBStorage(f"sqlite:///{sweeping.outputs.parent}/study.db")
+    else:
+        (file,) = sweeping.outputs.glob("sweeps/*/study.log")
+        kept = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    study = optuna.load_study(study_name=None, storage=kept)
+    study.ask().set_user_attr("owner", "node7-4711-1")
+    assert sweeping.command(*command, "sweep.n_trials=2") == 0
+    assert [trial.state.name for trial in study.get_trials()] == states
+    assert len(sweeping.runs) == states.count("COMPLETE")
+
+
 def test_a_best_trial_that_cannot_be_tested_is_said(sweeping, capsys):
     command = ("optimizer.lr=1e-2", "trainer.max_epochs=1", "hydra/launcher=sequential")
     assert sweeping.command(*command, "sweep.test=none") == 0
