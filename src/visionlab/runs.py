@@ -157,11 +157,10 @@ class Run:
         """
         run = cls(directory)
         if not run.result:
-            raise RunError(
-                "no run lies here",
-                where=str(run.dir),
-                remedy="give the directory that `python -m visionlab.train` printed; it holds result.json",
-            )
+            what, remedy = "no run lies here", "give the directory that `python -m visionlab.train` printed"
+            if best := _best_of(run.dir):
+                what, remedy = "a sweep lies here, and one run is asked for", f"give its best, {best}"
+            raise RunError(what, where=str(run.dir), remedy=remedy)
         return run
 
     # What a run consists of ------------------------------------------------------------------------------------
@@ -321,6 +320,15 @@ class Run:
 
 def _is_hydras_or_a_lock(path: Path) -> bool:
     return path.name in {".hydra", ".lock", ".lock-holder"} or path.suffix == ".log"
+
+
+def _best_of(sweep: Path) -> str | None:
+    """Return the directory of a sweep's best run, or of the first of several; None of what is no sweep."""
+    try:
+        best = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))["best"]["dirs"][0]
+        return os.path.relpath(sweep / str(best))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _no_config(file: Path, why: str) -> RunError:

@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from visionlab import runs
 from visionlab.config import compose, resolved
-from visionlab.errors import ConfigError
+from visionlab.errors import ConfigError, RunError
 from visionlab.reports import sweep_page
 from visionlab.reports.gather import gather
 from visionlab.runs import Run
@@ -277,7 +277,28 @@ def test_a_directory_of_ones_own_is_not_answered_by_another_run(sweeping, capsys
     assert sweeping.give(*again) == 0, "its own is"
     assert "2 of 2 trials were remembered" in capsys.readouterr().out and len(sweeping.runs) == 2
     assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir, "trainer.max_epochs=1") == 2
-    assert "runs of two configs" in capsys.readouterr().err
+    assert "lr=0.01 holds a run with other settings" in capsys.readouterr().err
+    assert sweeping.command("optimizer.lr=1e-2,1e-3", subdir, "trainer.max_epochs=1", "force=true") == 0
+    assert [result["epochs"] for result in sweeping.runs.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("arguments", [("optimizer.lr=1e-2,1e-3",), ("sweep=seeds", "seed=0,1", "optimizer.lr=1e-2")])
+@pytest.mark.parametrize("subdir", [(), ("hydra.sweep.subdir='lr=${optimizer.lr}, ${seed}'",)])
+def test_the_best_trials_command_finds_its_runs_in_a_folder_of_ones_own(sweeping, capsys, arguments, subdir):
+    assert sweeping.command("hydra.sweep.dir=mine", *subdir, *arguments) == 0
+    (sweep,) = sweeping.sweeps
+    kept = sorted(Path("mine").iterdir())
+    lines = {line[:5].strip(): line[7:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["best"] == sweep["best"]["command"]
+    first = Path("mine", Path(sweep["best"]["dirs"][0]).name)
+    with pytest.raises(RunError, match="a sweep lies here") as error:
+        Run.open(next(sweeping.outputs.glob("sweeps/*")))
+    assert f"give its best, {first}" in error.value.remedy
+    several = len(sweep["best"]["dirs"]) > 1
+    assert lines["runs" if several else "run"] == f"{first} and 1 more" if several else str(first)
+    assert sweeping.give(*shlex.split(sweep["best"]["command"])[3:]) == 0
+    said = capsys.readouterr().out
+    assert "nothing was trained" in said and sorted(Path("mine").iterdir()) == kept and not sweeping.runs, said
 
 
 @pytest.mark.parametrize(

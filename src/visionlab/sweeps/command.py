@@ -177,7 +177,7 @@ def _facts(plan: Plan, ranked: Ranked, entries: Mapping[str, Mapping[str, Any]])
         "value": ranked.means[0],
         "deviation": ranked.deviations[0],
         "values": dict(zip(plan.objectives, ranked.means, strict=True)),
-        "command": plan.command_of(ranked.values),
+        "command": plan.command_of(ranked.values, ranked.dirs[0]),
         "dirs": [entries[path.name]["dir"] for path in ranked.dirs],
     }
 

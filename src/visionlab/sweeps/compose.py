@@ -91,15 +91,20 @@ class Composer:
             config = self._compose(list(texts))
             plain = resolved(config)
             check_composed(plain, config, list(config.hydra.overrides.task))
-            directory = self._place(config, runs.identity(plain))
+            directory = self._place(config, runs.identity(plain), anew=plain["force"])
             return directory, _setting(config, self._plan.replicates) or directory.name, config
         except HydraException as error:
             raise _named(explain(error), values) from error
         except ConfigError as error:
             raise _named(error, values) from error
 
-    def _place(self, config: DictConfig, who: str) -> Path:
+    def _place(self, config: DictConfig, who: str, *, anew: bool) -> Path:
         """Return the directory of the run of an identity, which a pattern of one's own may name.
+
+        Args:
+            config: The run's config, Hydra's node included.
+            who: Its identity.
+            anew: Whether what lies there is cleared first.
 
         Raises:
             ConfigError: It is that of another run too, by which this one would be answered.
@@ -111,9 +116,11 @@ class Composer:
             raise ConfigError(f"it names no directory: {error}".splitlines()[0], where=where, remedy=remedy) from error
         if directory.name.endswith(who):
             return directory
-        others = (self._holders.setdefault(directory, who), Run(directory).result.get("config_hash", who))
-        if others != (who, who):
+        if self._holders.setdefault(directory, who) != who:
             raise ConfigError(f"runs of two configs would lie in {directory}", where=where, remedy=remedy)
+        if not anew and Run(directory).result.get("config_hash", who) != who:
+            what, remedy = f"{directory} holds a run with other settings", "give another, or force=true to train anew"
+            raise ConfigError(what, where=where, remedy=remedy)
         return directory
 
     def _compose(self, texts: list[str]) -> DictConfig:

@@ -1,6 +1,7 @@
 """What a person sees of a sweep: a live table on a terminal, a line a trial elsewhere, and a table at the end."""
 
 import csv
+import os
 import sys
 import time
 from collections import Counter
@@ -188,10 +189,14 @@ class Display:
         if self._states["failed"]:
             failed = Text(f"{self._states['failed']} of {self._done} trials failed;", "red")
             self.console.print(failed, "the lines above say why. To try them again: sweep.retry_failed=true")
+        if ranking:
+            first, *others = ranking[0].dirs
+            more = f" and {len(others)} more" if others else ""
+            self.console.print(f"run{'s' if others else ' '}   {os.path.relpath(first)}{more}", soft_wrap=True)
         self.console.print(f"sweep  {self.plan.dir}", soft_wrap=True)
         self.console.print(f"page   {self.plan.dir / 'report.html'}", soft_wrap=True)
         if ranking:
-            self.console.print(f"best   {self.plan.command_of(ranking[0].values)}", soft_wrap=True)
+            self.console.print(f"best   {self.plan.command_of(ranking[0].values, ranking[0].dirs[0])}", soft_wrap=True)
 
     def _ranking(self, ranking: list[Ranked]) -> Table:
         shown = ranking[:SHOWN]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -134,8 +135,13 @@ class Plan:
         again = [text for text in self.arguments if text.partition("=")[0] != "force"]  # which would begin anew
         return shlex.join([*DOOR, "-m", *self._own_files, *self._places, *again])
 
-    def command_of(self, values: Mapping[str, Any]) -> str:
-        """Return the command of a trial alone: a single run, or a sweep over its replicates."""
+    def command_of(self, values: Mapping[str, Any], directory: Path) -> str:
+        """Return the command of a trial alone: a single run, or a sweep over its replicates.
+
+        Args:
+            values: What the trial sets.
+            directory: Where its run lies, or the first of them.
+        """
         import shlex
 
         beyond = self.reader.reaches_beyond("sweep", self.choice)  # it may choose data and model, too
@@ -145,11 +151,13 @@ class Plan:
         if self.settings["same_init"] and "seed" in keys and "init_seed" not in keys:
             fixed.append(f"init_seed={self.base['init_seed']}")
         fixed += space.overrides(values)
+        elsewhere = [text for text in self._places if text.startswith("hydra.sweep.")]
         if not self.replicates:
-            return shlex.join([*DOOR, *self._own_files, *fixed])
+            there = space.overrides({"hydra.run.dir": os.path.relpath(directory)}) if elsewhere else []
+            return shlex.join([*DOOR, *self._own_files, *there, *fixed])
         # A grid of nothing but the replicates, whatever found the values.
         grid: dict[str, Any] = {"sweep.strategy": GRID} if beyond else {"sweep": "grid"}
         grid |= {"sweep.parameters": None} if self.settings["parameters"] else {}
         grid |= {"sweep.same_init": True} if self.settings["same_init"] else {}
         grid["sweep.replicates"] = self.replicates
-        return shlex.join([*DOOR, "-m", *self._own_files, *fixed, *space.overrides(grid)])
+        return shlex.join([*DOOR, "-m", *self._own_files, *elsewhere, *fixed, *space.overrides(grid)])
