@@ -202,6 +202,12 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, message):
         listed(tmp_path, tmp_path / "list.csv")
 
 
+def test_a_row_may_end_with_a_comma_as_spreadsheets_write_them(make_folder):
+    root = make_folder((2, 2))
+    (root / "list.csv").write_text("path,label\nclass0/000.png,cat,\nclass1/000.png,dog,,\n")
+    assert listed(root, root / "list.csv").classes == ["cat", "dog"]
+
+
 def test_what_divides_a_table_is_seen_in_its_header(make_folder):
     root = make_folder((2, 2))
     lines = ["path;label", 'class0/000.png;"grapes, red, ripe"', "class1/000.png;grapes, white, ripe"]

@@ -223,6 +223,27 @@ def test_what_a_list_says_to_train_on_is_trained_on(plan):
     assert len(parts.val) == next((shares[key] for key in plan if key in shares), 6 if plan else 8)
 
 
+def test_what_a_list_says_to_validate_or_test_on_may_be_drawn_anew_beside_free_images():
+    """By hand: of the 40 that are not said to be trained on a fifth is 8, and in four folds each is validated once."""
+    listed = index_of([60], [Split.TRAIN] * 20 + [Split.VAL] * 20 + [Split.FREE] * 20)
+    parts = split(listed, val_fraction=0.2)
+    assert len(parts.val) == 8 and set(range(20)) <= set(parts.train)
+    each = [split(listed, folds=4, fold=fold).val for fold in range(4)]
+    assert sorted(np.concatenate(each)) == list(range(20, 60))
+    tested = index_of([60], [Split.TRAIN] * 20 + [Split.TEST] * 20 + [Split.FREE] * 20)
+    parts = split(tested, test_fraction=0.5)
+    assert len(parts.test) == 20 and set(parts.test) & set(range(20, 40)) and set(range(20)) <= set(parts.train)
+
+
+@pytest.mark.parametrize("wish", ["val", "test"])
+def test_a_list_that_leaves_too_little_free_says_so(wish):
+    sides = [Split.TRAIN] * 10 + [Split.VAL] * 4 * (wish == "test") + [Split.FREE]
+    index = index_of([len(sides)], sides)
+    with pytest.raises(DataError, match="10 are said to be trained on and stay there") as error:
+        split(index, **{f"{wish}_fraction": 0.2})
+    assert f"data.{wish}_fraction" in error.value.remedy and f"name some of {wish}" in error.value.remedy
+
+
 def test_a_copy_of_an_image_to_train_on_is_not_validated_on():
     index = mixed(told=2, free=3)
     groups = np.arange(10)

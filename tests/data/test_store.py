@@ -304,6 +304,30 @@ def test_another_pillow_tries_anew_what_the_last_one_could_not_read(make_folder,
     assert open_store(index, TO, cache_dir=tmp_path / "cache", workers=1).errors == {}
 
 
+@pytest.mark.parametrize("mine", [True, False], ids=["own", "another-users"])
+def test_another_pillow_tries_once_what_it_cannot_read_either(make_folder, tmp_path, monkeypatch, mine):
+    index = class_folders(make_folder())
+    (index.root / index.names[0]).write_bytes(b"no image")
+    first = open_store(index, TO, cache_dir=tmp_path / "cache", workers=1)
+    assert list(first.errors) == [0]
+    monkeypatch.setattr(store.PIL, "__version__", "99.0")
+    tried, read_alone = [], store.read_alone
+    monkeypatch.setattr(
+        store, "read_alone", lambda index, to, file, rows: tried.append(list(rows)) or read_alone(index, to, file, rows)
+    )
+    if not mine:
+        monkeypatch.setattr(store.np, "savez", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "not yours")))
+    for _ in range(3):
+        found = open_store(index, TO, cache_dir=tmp_path / "cache", workers=1)
+        assert found.errors == first.errors and (found.digests == first.digests).all()
+        assert found.pixels.equal(first.pixels)
+    assert [rows for rows in tried if rows] == [[0]] * (1 if mine else 3)
+    assert {path.name for path in next((tmp_path / "cache/images").glob("*/")).iterdir()} == {
+        "images.npz",
+        "pixels.bin",
+    }
+
+
 def test_a_builder_leaves_what_another_is_at_work_on(make_folder, tmp_path):
     """Two sets in one cache: whoever is there first has his folder under another name yet."""
     theirs = tmp_path / "cache/images" / "theirs"

@@ -145,6 +145,12 @@ def test_run_with_as_many_other_classes_gives_no_head_either(build, run):
     assert report.replaced == () and equal(network, state) == state.keys()
 
 
+def test_classes_are_the_same_however_their_accents_are_stored(build, run):
+    where, _ = run(["caf\u00e9", "dog"])
+    assert load(build("resnet20", num_classes=2), str(where), "resnet20", classes=["cafe\u0301", "dog"]).replaced == ()
+    assert load(build("resnet20", num_classes=2), str(where), "resnet20", classes=["cafe", "dog"]).replaced
+
+
 def test_run_brings_its_size_and_normalisation_its_checkpoint_too(run):
     where, _ = run(["cat", "dog"])
     found = Expected((32, 48), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))

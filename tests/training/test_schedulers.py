@@ -22,11 +22,13 @@ METRIC = [0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4]  # val/acc of each epoch
 class Training:
     """A training of which only the learning rate is real."""
 
-    def __init__(self, name, *overrides, rates=(0.1,), monitor="val/acc", mode="max", steps=STEPS * EPOCHS):
+    def __init__(self, name, *overrides, rates=(0.1,), monitor="val/acc", mode="max", steps=STEPS * EPOCHS, frozen=0):
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(overrides=[f"+scheduler={name}", *overrides]).scheduler
-        groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
+        learnt = [place >= frozen for place in range(len(rates))]
+        weights = [torch.nn.Parameter(torch.zeros(1), requires_grad=each) for each in learnt]
+        groups = [{"params": [weight], "lr": rate} for weight, rate in zip(weights, rates, strict=True)]
         self.optimizer = torch.optim.SGD(groups, momentum=0.9)
         self.plans = configure(
             config, self.optimizer, steps_per_epoch=STEPS, total_steps=steps, max_epochs=-(-steps // STEPS),
@@ -173,3 +175,6 @@ def test_a_cosine_does_not_raise_the_rate_of_early_layers():
     with pytest.raises(ConfigError, match=r"eta_min=0\.2 is above the learning rate, which is 0\.1, and"):
         Training("cosine", "scheduler.eta_min=0.2")
     Training("cosine", "scheduler.eta_min=0.001", rates=(0.001, 0.1))
+    Training("cosine", "scheduler.eta_min=0.01", rates=(0.001, 0.1), frozen=1)
+    with pytest.raises(ConfigError, match=r"eta_min=0\.2 is above the learning rate, which is 0\.1, and"):
+        Training("cosine", "scheduler.eta_min=0.2", rates=(0.1, 0.1))  # one with weight decay and one without

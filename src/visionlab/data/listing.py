@@ -12,6 +12,7 @@ from visionlab.data.index import Index, Split, printable
 from visionlab.errors import DataError
 
 SPLITS = {"": Split.FREE, **SPLIT_FOLDERS}
+BEYOND = "beyond the header"  # fields of a row for which there is no column
 HOLDS = {"path": "the images' paths", "label": "the classes"}
 
 
@@ -47,7 +48,8 @@ def listed(root: Path, table: Path) -> Index:
     except UnicodeDecodeError as error:
         raise DataError("the list of images is not UTF-8", where=str(table), remedy="save it as UTF-8") from error
     header = text.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
+    delimiter = max(",;\t", key=header.count)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=BEYOND, strict=True)
     with _legible(rows, table):
         columns = [name.strip().lower() for name in rows.fieldnames or []]
     rows.fieldnames = columns
@@ -62,8 +64,9 @@ def listed(root: Path, table: Path) -> Index:
     seen: dict[str, tuple[str, str, Split]] = {}
     for row in _each(rows, table):
         where = f"{table}, line {rows.line_num}"
-        if None in row or "\n" in f"{row.get('path')}{row.get('label')}":
-            what = "a row has more fields than the header" if None in row else "a path or a label has two lines"
+        beyond = any(row.get(BEYOND, ()))  # a comma at the end is none
+        if beyond or "\n" in f"{row.get('path')}{row.get('label')}":
+            what = "a row has more fields than the header" if beyond else "a path or a label has two lines"
             raise DataError(what, where=where, remedy="put what holds a comma between quotes, and close all quotes")
         path, label, split = ((row.get(column) or "").strip() for column in ("path", "label", "split"))
         split = split.lower()

@@ -27,8 +27,8 @@ class Plan:
 
     Attributes:
         val_fraction: Share of the training images that becomes validation; None keeps the publisher's validation
-            split, or takes `VAL_FRACTION` where there is none. Where some images are free and others are said to be
-            trained on, these and `test_fraction` are of the free ones.
+            split, or takes `VAL_FRACTION` where there is none. Where a list leaves some images free and says of others
+            to train on them, this and `test_fraction` are of all but those.
         test_fraction: Share of the images that becomes test, without those of a publisher's validation split that is
             kept; None keeps the publisher's test split, if there is one.
         folds: Number of folds of a cross-validation, which then replace the validation split.
@@ -133,11 +133,17 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
             where=str(index.root),
             remedy="give each split images of its own" if copies else "add images of them, or move their folders away",
         )
-    if not len(val):
+    for name, key, part_of in (("validate on", "val", val), ("test", "test", test)):
+        if len(part_of) or (name == "test" and plan.test_fraction is None):
+            continue
+        told = len(rows) - int(drawn[rows].sum())
+        stay = f", of which {told} are said to be trained on and stay there" if told else ""
         raise DataError(
-            f"no image is left to validate on: {len(rows)} images of {len(index.classes)} classes",
+            f"no image is left to {name}: {len(rows)} images of {len(index.classes)} classes{stay}",
             where=str(index.root),
-            remedy="add images or choose another data.val_fraction",
+            remedy=f"add images, name some of {key} in the list, or choose another data.{key}_fraction"
+            if told
+            else f"add images or choose another data.{key}_fraction",
         )
     return Splits(train=train, val=val, test=test, leaks=leaks)
 
@@ -147,11 +153,10 @@ def _drawn(index: Index, rows: IntArray, groups: IntArray) -> NDArray[np.bool_]:
 
     What a list says to train on stays there, with its copies, where the list leaves other images free.
     """
-    free, told = index.splits == Split.FREE, np.zeros(len(index), dtype=np.bool_)
-    if not free[rows].any():
-        return ~told
-    told[groups[rows[index.splits[rows] == Split.TRAIN]]] = True
-    drawn: NDArray[np.bool_] = free & ~told[groups]
+    told = np.zeros(len(index), dtype=np.bool_)
+    if (index.splits[rows] == Split.FREE).any():
+        told[groups[rows[index.splits[rows] == Split.TRAIN]]] = True
+    drawn: NDArray[np.bool_] = ~told[groups]
     return drawn
 
 

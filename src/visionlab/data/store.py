@@ -7,6 +7,7 @@ where the images exceed the memory.
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -93,6 +94,16 @@ def open_store(
             return None
         return Store(pixels, digests, sizes, errors, name, by)
 
+    def lasting(store: Store) -> bool:
+        if not store.errors:
+            return True
+        anew = store.by != PIL.__version__
+        if cured(index, to, store.errors, anew=anew):
+            return False
+        if anew:
+            _tried(place / FACTS)
+        return True
+
     if index.stamps is None:  # computed pixels: nothing on a disk would tell that they changed
         try:
             with tempfile.TemporaryDirectory(prefix="visionlab-") as folder:
@@ -109,7 +120,7 @@ def open_store(
         int(np.prod(shape)),
         opened=lambda folder: opened(folder, name),
         fill=fill,
-        lasting=lambda store: not cured(index, to, store.errors, anew=store.by != PIL.__version__),
+        lasting=lasting,
     )
 
 
@@ -171,6 +182,18 @@ def cured(index: Index, to: Transform, errors: dict[int, str], *, anew: bool) ->
         return True
     tried = read_alone(index, to, Path(os.devnull), sorted(errors) if anew else undecoded(errors))
     return any(not read.errors for _, read in tried)
+
+
+def _tried(file: Path) -> None:
+    """Note that this version of Pillow cannot read the bad files either, so that it tries them once."""
+    part = file.with_name(f".{secrets.token_hex(4)}.npz")
+    try:
+        with file.open("rb") as old, np.load(old) as facts:
+            content = {name: facts[name] for name in facts.files if name != "by"}
+        np.savez(part, **content, by=PIL.__version__)
+        part.replace(file)
+    except OSError:  # another user's cache: it is tried again
+        part.unlink(missing_ok=True)
 
 
 def readable(path: Path) -> bool:

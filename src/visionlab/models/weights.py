@@ -1,6 +1,7 @@
 """Pretrained weights: ImageNet's, a file's or those of a run of ours, and what they ask of the images."""
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def expected(weights: str | None, name: str, target: str = "") -> Expected | Non
         transforms = _torchvision(name).transforms()
         size = transforms.crop_size[0]
         return Expected((size, size), tuple(transforms.mean), tuple(transforms.std))
-    run = _run_of(_existing(weights))
+    run = run_of(weights)
     if run is None:
         return None
     data = _result(run).get("data", {})
@@ -112,11 +113,10 @@ def load(network: nn.Module, weights: str, name: str, *, classes: Sequence[str] 
     if weights == "imagenet":
         state, source = _imagenet(network, name)
     else:
-        path = _existing(weights)
-        run = _run_of(path)
+        path, run = _existing(weights), run_of(weights)
         if run is not None:
-            theirs = _result(run).get("data", {}).get("classes")
-            renew = classes is not None and isinstance(theirs, list) and theirs != list(classes)
+            theirs: Any = _result(run).get("data", {}).get("classes")
+            renew = classes is not None and isinstance(theirs, list) and _spelled(theirs) != _spelled(classes)
         file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
         state, source = _read(file), str(path)
     own = network.state_dict()
@@ -207,6 +207,11 @@ def _none_for(name: str, library: str) -> WeightsError:
     )
 
 
+def _spelled(classes: Sequence[str]) -> list[str]:
+    """Return names as they are compared: a Mac stores accents otherwise."""
+    return [unicodedata.normalize("NFC", name) for name in classes]
+
+
 def _existing(weights: str) -> Path:
     path = Path(weights).expanduser()
     file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
@@ -219,8 +224,13 @@ def _existing(weights: str) -> Path:
     return path
 
 
-def _run_of(path: Path) -> Path | None:
-    """Return the run directory that a path is or lies in."""
+def run_of(weights: str) -> Path | None:
+    """Return the directory of the run that weights are of, None for a file of another origin.
+
+    Raises:
+        WeightsError: There is no such file or run.
+    """
+    path = _existing(weights)
     run = path if path.is_dir() else path.parent.parent
     return run if (run / "result.json").exists() else None
 

@@ -144,12 +144,14 @@ def _tell_other_strides(config: DictConfig, data: ImageDataModule) -> None:
     expects = weights.expected(config.model.weights, config.model.name, config.model.network._target_)
     if not expects or config.model.network.get("small_images") != "auto":
         return
-    theirs, ours = (is_small("auto", size) for size in (expects.image_size, data.image_size))
+    run = None if config.model.weights == "imagenet" else weights.run_of(config.model.weights)
+    chosen = "auto" if run is None else Run(run).config["model"]["network"].get("small_images", "auto")
+    theirs, ours = is_small(chosen, expects.image_size), is_small("auto", data.image_size)
     if theirs != ours:
         log.warning(
-            "the weights are of images of %dx%d px, for which this network strides otherwise than at %dx%d px; "
-            "model.network.small_images=%s strides as theirs",
-            *expects.image_size, *data.image_size, str(theirs).lower(),
+            "the weights are of a network for images of %dx%d px with small_images=%s, and at %dx%d px this one "
+            "strides otherwise; model.network.small_images=%s strides as theirs",
+            *expects.image_size, chosen, *data.image_size, str(theirs).lower(),
         )  # fmt: skip
 
 

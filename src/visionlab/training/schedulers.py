@@ -1,6 +1,7 @@
 """Learning-rate schedules: torch's own, with a linear warm-up beside them, as Lightning takes them."""
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,11 +89,12 @@ def configure(
                 remedy="Give fewer epochs than the training has.",
             )
         factory = functools.partial(factory, pct_start=rise)
-    smallest = min(group["lr"] for group in optimizer.param_groups)
+    rates = {group["lr"] for group in optimizer.param_groups if any(one.requires_grad for one in group["params"])}
+    smallest = min(rates, default=math.inf)  # of what learns from the start
     if isinstance(factory, functools.partial) and (factory.keywords.get("eta_min") or 0) > smallest:
         raise ConfigError(
             f"eta_min={factory.keywords['eta_min']:g} is above the learning rate, which is {smallest:.2g}"
-            f"{' for the first layers' if len(optimizer.param_groups) > 1 else ''}, and would raise it.",
+            f"{' for the first layers' if len(rates) > 1 else ''}, and would raise it.",
             where="scheduler.eta_min",
             remedy="Give less, such as 0.",
         )
