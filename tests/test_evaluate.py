@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -223,6 +224,48 @@ def test_a_filter_that_draws_learnt_images_into_a_split_is_refused_and_one_that_
     assert len(visionlab.evaluate(run, "all", data={"min_side": 16}).rows) == 80
 
 
+def test_all_of_the_runs_own_images_are_no_test_of_it_and_that_is_said(photos, tmp_path, caplog):
+    """By hand: of 24 images a fifth is validated on, 5."""
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
+    assert (run.result["data"]["train"], run.result["data"]["val"]) == (19, 5)
+    assert len(visionlab.evaluate(run, "all").rows) == 24
+    assert "of these 24 images the run was trained on 19, and its best epoch was chosen by 5" in caplog.text
+    caplog.clear()
+    shutil.copytree(photos, tmp_path / "other")
+    visionlab.evaluate(run, "all", data={"root": str(tmp_path / "other")})
+    visionlab.evaluate(run, "val")
+    assert "was trained on" not in caplog.text
+
+
+def test_code_of_ones_own_is_found_or_asked_for_and_its_changes_are_said(tmp_path, monkeypatch, caplog):
+    code = tmp_path / "code" / "mine_elsewhere.py"
+    code.parent.mkdir()
+    code.write_text("from visionlab.models.simple_cnn import SimpleCNN\nclass Net(SimpleCNN):\n    pass\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    uses = (
+        lambda: visionlab.evaluate(run, "val"),
+        lambda: visionlab.predict(run, tmp_path / "one.png"),
+        lambda: visionlab.load(run.dir),
+    )
+    with monkeypatch.context() as here:
+        here.syspath_prepend(code.parent)
+        given = [*QUICK, "model.network._target_=mine_elsewhere.Net", "trainer.max_epochs=1"]
+        run = visionlab.train(given, directory=tmp_path / "run")
+        for use in uses:
+            use()
+        assert "code" not in caplog.text
+        code.write_text(code.read_text() + "# of another kind\n")
+        for use in uses:
+            caplog.clear()
+            use()
+            assert f"since the run was trained, your code has changed: {code}" in caplog.text
+    del sys.modules["mine_elsewhere"]
+    for use in uses:
+        with pytest.raises(ConfigError, match=r"mine_elsewhere\.Net, which the run was trained with") as error:
+            use()
+        assert f"start from {code.parent}, or put that into PYTHONPATH" in error.value.remedy
+
+
 def test_all_means_each_image_however_the_run_divided_its_own(photos, tmp_path):
     """A run on a tenth of its images, enlarged, and other photographs of which a class has one."""
     given = ["data=folder", f"data.root={photos}", "data.train_fraction=0.5", "data/expand=eightfold"]
@@ -290,6 +333,17 @@ def test_at_another_size_it_is_the_network_that_was_trained(tmp_path, caplog):
         assert ("model.network.small_images=true strides as theirs" in caplog.text) == told
 
 
+@pytest.mark.parametrize(("size", "told"), [(72, False), (16, True)])
+def test_weights_stride_as_their_run_did_not_as_its_images_suggest(tmp_path, caplog, size, told):
+    small = ["model=mobilenet_v2", "model.network.width=0.1", "data=digits"]
+    rest = [word for word in QUICK if not word.startswith(("model", "data=", "data.image_size"))]
+    limits = ["trainer.max_epochs=1", "data.train_fraction=0.2", "data.image_size=16"]
+    run = visionlab.train([*rest, *small, *limits, "model.network.small_images=false"], directory=tmp_path / "run")
+    given = compose([*rest, *small, f"data.image_size={size}", f"model.weights={run.dir}"])
+    build.classifier(given, build.data_module(given))
+    assert ("strides otherwise; model.network.small_images=false strides as theirs" in caplog.text) == told
+
+
 def test_a_network_of_one_size_says_so(quick_run):
     with pytest.raises(DataError, match="16x16 px; this network was built for 8x8 px"):
         visionlab.evaluate(quick_run, data={"image_size": 16})
@@ -334,6 +388,43 @@ def test_images_of_one_name_but_other_contents_were_not_learnt():
         _refuse_learnt("test", "options", holding(0, 2, digests=[[1], [2], [3]]), then)
 
 
+@pytest.mark.parametrize("spelled", ["./{}", "{}"])
+def test_a_learnt_image_is_known_by_its_content_whatever_a_list_calls_it(photos, tmp_path, spelled, caplog):
+    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+    parts = {name: ("train", "val", "test", "train")[place % 4] for place, name in enumerate(names)}
+
+    def write(file, rows):
+        (photos / file).write_text("\n".join(["path,label,split", *(",".join(row) for row in rows)]))
+
+    write("one.csv", [(name, name.partition("/")[0], part) for name, part in parts.items()])
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}", "data.csv=one.csv"], directory=tmp_path / "r")
+    if "/" not in spelled:  # a copy by another name
+        for name in names:
+            shutil.copy(photos / name, photos / name.replace(".png", "-copy.png"))
+    called = {name: spelled.format(name) if "/" in spelled else name.replace(".png", "-copy.png") for name in names}
+    unlike = {"train": "test", "test": "train", "val": "val"}
+    write("two.csv", [(called[name], name.partition("/")[0], unlike[part]) for name, part in parts.items()])
+    with pytest.raises(ConfigError, match="of 12 in test it has seen 12"):
+        visionlab.evaluate(run, "test", data={"csv": "two.csv"})
+    assert "cannot be seen" not in caplog.text
+    (photos / "one.csv").unlink()
+    assert len(visionlab.evaluate(run, "test", data={"csv": "two.csv"}).rows) == 12
+    assert "whether the run was trained on some of these cannot be seen any more" in caplog.text
+
+
+def test_a_run_is_evaluated_though_todays_rules_would_refuse_to_train_it(quick_run, tmp_path):
+    old = Run(shutil.copytree(quick_run.dir, tmp_path / "run"))
+    written = (old.dir / "config.yaml").read_text()
+    assert "\ntrainer:\n" in written
+    (old.dir / "config.yaml").write_text(written.replace("\ntrainer:\n", "\ntrainer:\n  val_check_interval: 0.5\n"))
+    assert Run(old.dir).config["trainer"]["val_check_interval"] == 0.5
+    assert visionlab.evaluate(Run(old.dir), "val").metrics == visionlab.evaluate(quick_run, "val").metrics
+    for wrong, where in (({"fold": 2}, "data.fold"), ({"val_fraction": 2}, "data.val_fraction")):
+        with pytest.raises(ConfigError) as error:
+            visionlab.evaluate(Run(old.dir), "val", data=wrong)
+        assert error.value.where == where
+
+
 def test_an_accent_may_be_spelled_as_a_mac_does(photos, tmp_path):
     (photos / "cat").rename(photos / "k\u00e4fer")
     run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
@@ -351,7 +442,8 @@ def test_the_record_of_a_run_is_not_replaced(quick_run, tmp_path):
     for use in (
         lambda: visionlab.evaluate(copy, out=copy.dir),
         lambda: visionlab.predict(copy, tmp_path / "one.png", out=copy.dir),
-        lambda: visionlab.export(copy, "safetensors", out=copy.dir),
+        lambda: visionlab.explore(["data=digits"], out=copy.dir),
+        lambda: visionlab.compare(copy, quick_run, out=copy.dir),
     ):
         with pytest.raises(ConfigError, match="a run lies there"):
             use()

@@ -320,15 +320,24 @@ def test_a_common_black_border_makes_no_duplicates(resize, tmp_path):
     assert "No augmentation is chosen" in found.page.read_text()
 
 
-def test_two_folders_of_ones_own_do_not_overwrite_each_other(tmp_path):
+def test_two_folders_of_ones_own_do_not_overwrite_each_other(tmp_path, monkeypatch):
+    """Nor do those of one last name, or two lists of one folder."""
+    monkeypatch.chdir(tmp_path)
     pages = set()
-    for kind in ("summer", "winter"):
+    for kind in ("summer/images", "winter/images"):
         for number in range(4):
             (place := tmp_path / kind / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
             scene(number, (16, 16)).save(place / f"{number}.png")
         given = ["data=folder", f"data.root={tmp_path / kind}", "data.image_size=16", f"outputs={tmp_path / 'out'}"]
         pages.add(explore(given).page)
-    assert pages == {tmp_path / "out/explore" / name / "explore.html" for name in ("folder-summer", "folder-winter")}
+    files = sorted((tmp_path / "winter/images").rglob("*.png"))
+    lines = [f"{file.relative_to(tmp_path / 'winter/images')},{file.parent.name}" for file in files]
+    (tmp_path / "winter/images/few.csv").write_text("\n".join(["path,label", *lines]))
+    pages.add(explore([*given, "data.csv=few.csv"]).page)
+    names = ("folder-summer-images", "folder-winter-images", "folder-winter-images-few")
+    assert pages == {tmp_path / "out/explore" / name / "explore.html" for name in names}
+    monkeypatch.chdir(tmp_path / "out")
+    assert explore(given).dir.name.startswith("folder-images-"), "a digest of where it lies"
 
 
 def test_the_command_says_what_was_found(photos, tmp_path):

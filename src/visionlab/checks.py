@@ -51,6 +51,18 @@ def check(config: Mapping[str, Any]) -> None:
     _check_targets(config, "")
 
 
+def check_data(config: Mapping[str, Any]) -> None:
+    """Check the data of a run's config that were replaced; the rest was checked by the rules of when it was trained.
+
+    Raises:
+        ConfigError: What is wrong with the first key that is.
+    """
+    for error in (*schema.violations(config), *schema.contradictions(config)):
+        if str(error.where).startswith("data."):
+            raise error
+    _check_targets(config["data"], "data")
+
+
 def check_composed(config: Mapping[str, Any], source: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Check a config that was just composed: as `check`, and that all of it was meant as it is understood.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from visionlab import doors
 from visionlab.errors import RunError
-from visionlab.out_folder import out_folder
+from visionlab.out_folder import out_folder, place_name
+from visionlab.runs import Run, write_csv
 
 if TYPE_CHECKING:
     from visionlab.reports.paired import PairedTest
@@ -42,11 +43,11 @@ class Comparison:
         return self.page.parent / "figures"
 
 
-def compare(*directories: str | Path, out: str | Path | None = None) -> Comparison:
+def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Comparison:
     """Lay runs and sweeps side by side in one page and one CSV file.
 
     Args:
-        directories: Run directories, sweep directories, or folders that hold either.
+        directories: Runs, their directories, those of sweeps, or folders that hold either.
         out: Where the page and the CSV file go; unless given, `outputs/comparisons/<name>`, or for a single sweep its
             own directory.
 
@@ -55,9 +56,9 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
     """
     from visionlab.reports import compare_page, comparing, sweep_page, verdicts
     from visionlab.reports.gather import gather
-    from visionlab.runs import write_csv
 
-    gathered = gather(directories)
+    places = [one.dir if isinstance(one, Run) else one for one in directories]
+    gathered = gather(places)
     if not gathered.entries:
         raise RunError(
             "this sweep has no runs yet",
@@ -66,7 +67,7 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
         )
     metric = comparing.main_metric(gathered.entries)
     rows = comparing.rows(gathered)
-    named = {Path(directory).resolve() for directory in directories}
+    named = {Path(place).resolve() for place in places}
     if out is None and len(named) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
         (sweep,) = gathered.sweeps
         metric = sweep.objective if sweep.objective.endswith("/acc") else metric
@@ -74,7 +75,7 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
         page, csv = sweep_page.write(sweep, tests=tests, untested=untested), sweep.directory / "runs.csv"
     else:
         tests, untested = verdicts.paired_tests(gathered.entries, metric)
-        folder = out_folder(out if out is not None else Path("outputs") / "comparisons" / _name(directories))
+        folder = out_folder(out if out is not None else Path("outputs") / "comparisons" / _name(places))
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
     write_csv(csv, rows)
@@ -84,8 +85,8 @@ def compare(*directories: str | Path, out: str | Path | None = None) -> Comparis
 def _name(directories: Sequence[str | Path]) -> str:
     """A name for what is compared: its path where it is one folder, else one that the same folders get again."""
     paths = sorted({str(Path(directory).resolve()) for directory in directories})
-    if len(paths) == 1 and Path(paths[0]).is_relative_to(Path.cwd()):
-        return "-".join(Path(paths[0]).relative_to(Path.cwd()).parts) or Path.cwd().name
+    if len(paths) == 1:
+        return place_name(paths[0])
     return f"{len(paths)}-{hashlib.sha256('|'.join(paths).encode()).hexdigest()[:8]}"
 
 

@@ -21,6 +21,7 @@ from omegaconf.errors import ConfigKeyError, InterpolationResolutionError, Missi
 
 from visionlab import runs
 from visionlab.errors import ConfigError, UserError, nearest
+from visionlab.out_folder import data_name
 
 PACKAGE = "visionlab.conf"
 NO_CHOICE = "Config group override"  # Hydra's ValueError where a group is set to null or a mapping
@@ -246,6 +247,13 @@ def _run_name(*, _root_: DictConfig) -> str:
         return "unresolved"  # the door says why, a moment later
 
 
+def _data_name(*, _root_: DictConfig) -> str:
+    """Name the data from inside the config."""
+    data = _root_.get("data")
+    return data_name(data) if isinstance(data, DictConfig) else "unresolved"  # the door says why, a moment later
+
+
+OmegaConf.register_new_resolver("visionlab.data_name", _data_name, replace=True)
 OmegaConf.register_new_resolver("visionlab.run_name", _run_name, replace=True)
 OmegaConf.register_new_resolver("visionlab.hydra_folder", lambda resume: None if resume else ".hydra", replace=True)
 OmegaConf.register_new_resolver("visionlab.choices", _list_choices, replace=True)

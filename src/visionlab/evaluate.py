@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.checks import check, check_folder
+from visionlab.checks import check_data, check_folder
 from visionlab.config import resolved
 from visionlab.errors import ConfigError, DataError, nearest
 from visionlab.out_folder import out_folder
@@ -66,9 +66,10 @@ def evaluate(
         raise error
     from visionlab.data.index import canonical
     from visionlab.prediction.mirrored import Mirrored
-    from visionlab.training import build, checkpoint_io, devices, evaluation, outcome
+    from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
+    environment.require_code(run, "model", "loss")
     folder = None if out is None else out_folder(out)
     config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
     for key in data or {}:
@@ -81,12 +82,18 @@ def evaluate(
         check_folder(config.data, "python -m visionlab.predict names the classes of other images")
     config.data.batch_size = batch_size or config.data.batch_size
     plain = resolved(config)
-    check(plain)
+    check_data(plain)
     devices.check(plain["trainer"])
     try:
         module = build.data_module(config, divided=split != "all")
-        if split in ("val", "test") and (changed := _divides_anew(trained.data, data or {})):
-            _refuse_learnt(split, changed, module, build.data_module(trained))
+        changed = _divides_anew(trained.data, data or {})
+        if (split in ("val", "test") and changed) or (split == "all" and not _elsewhere(trained.data, data or {})):
+            try:
+                then = build.data_module(trained)
+            except DataError as error:  # as of a list that is gone, which is no reason to refuse another
+                log.warning("whether the run was trained on some of these cannot be seen any more: %s", error.what)
+            else:
+                _tell_learnt(module, then) if split == "all" else _refuse_learnt(split, str(changed), module, then)
     except DataError as error:
         if error.where != "data.root":
             raise
@@ -100,8 +107,8 @@ def evaluate(
     if split == "test" and not module.has_test:
         remedy = "use split=all" if data else "use split=val"
         raise DataError("the data have no test split", where=str(config.data.root), remedy=remedy)
-    then, now = run.result["data"], module.summary()
-    if not data and split != "all" and any(then[key] != now[key] for key in ("split_hash", "fingerprint")):
+    recorded, now = run.result["data"], module.summary()
+    if not data and split != "all" and any(recorded[key] != now[key] for key in ("split_hash", "fingerprint")):
         log.warning("the images, their classes or their splits have changed since the run was trained")
     classifier = build.classifier(config, module, pretrained=False, run=run)
     checkpoint_io.load_network(classifier.network, run.answer())
@@ -127,12 +134,15 @@ def _divides_anew(trained: Mapping[str, Any], data: Mapping[str, Any]) -> str | 
 
     Those below another folder are others, and those that a list or a name chooses from the same one perhaps not.
     """
-    changed = [key for key, value in data.items() if trained.get(key) != value]
-    if "root" in changed:
-        if Path(str(trained["root"])).expanduser().resolve() != Path(str(data["root"])).expanduser().resolve():
-            return None
-        changed.remove("root")
-    return next((key for key in changed if key not in HOW), None)
+    if _elsewhere(trained, data):
+        return None
+    return next((key for key, value in data.items() if key not in {"root", *HOW} and trained.get(key) != value), None)
+
+
+def _elsewhere(trained: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether the images lie below another folder than those of a run."""
+    places = [Path(str(root)).expanduser().resolve() for root in (trained.get("root"), data.get("root"))]
+    return "root" in data and places[0] != places[1]
 
 
 def _refuse_learnt(split: str, key: str, now: "ImageDataModule", then: "ImageDataModule") -> None:
@@ -141,20 +151,33 @@ def _refuse_learnt(split: str, key: str, now: "ImageDataModule", then: "ImageDat
     Raises:
         ConfigError: It has some.
     """
-
-    def contents(data: "ImageDataModule", *parts: "IntArray") -> list[tuple[str, bytes]]:
-        return [(data.index.names[row], data.store.digests[row].tobytes()) for rows in parts for row in rows]
-
-    seen = (then.splits.train, then.splits.val) if split == "test" else (then.splits.train,)
     rows = getattr(now.splits, split)
-    known = len(set(contents(now, rows)) & set(contents(then, *seen)))
-    if known:
+    chosen_by = (then.splits.train, then.splits.val) if split == "test" else (then.splits.train,)
+    if known := _known(now, rows, then, *chosen_by):
         raise ConfigError(
             f"data.{key} would divide anew the images that the run was trained on: of {len(rows):,} in {split} it has "
             f"seen {known:,}",
             where=f"data.{key}",
             remedy="leave it out, train a run with it, or name other images with data={root: <folder>}",
         )
+
+
+def _tell_learnt(now: "ImageDataModule", then: "ImageDataModule") -> None:
+    """Say how many of all images are no test of the run."""
+    rows = now.splits.train
+    learnt, chosen_by = (_known(now, rows, then, part) for part in (then.splits.train, then.splits.val))
+    if learnt or chosen_by:
+        log.warning(
+            "of these %s images the run was trained on %s, and its best epoch was chosen by %s: their figures are no "
+            "test of it",
+            *(f"{count:,}" for count in (len(rows), learnt, chosen_by)),
+        )
+
+
+def _known(now: "ImageDataModule", rows: "IntArray", then: "ImageDataModule", *parts: "IntArray") -> int:
+    """Count the images of some rows that are in some parts of a training, whatever their names."""
+    seen = {then.store.digests[row].tobytes() for part in parts for row in part}
+    return sum(now.store.digests[row].tobytes() in seen for row in rows)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="evaluate")

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from visionlab import doors
 from visionlab.checks import check_composed
 from visionlab.config import compose, own_files, resolved
-from visionlab.out_folder import out_folder
+from visionlab.out_folder import data_name, out_folder
 
 if TYPE_CHECKING:
     from visionlab.data.survey import Survey
@@ -40,8 +40,8 @@ def explore(
     Args:
         overrides: Hydra overrides, such as `["data=folder", "data.root=photos", "augment=flip_crop"]`.
         config: A composed config instead of overrides.
-        out: The folder to write to; `<outputs>/explore/<data.name>` unless given, and for images
-            of one's own `<data.name>-<folder>`.
+        out: The folder to write to; `<outputs>/explore/<data.name>` unless given, and for images of one's own
+            `<data.name>-<folder>`.
 
     Raises:
         DataError: The data are missing, or nothing of them can be used.
@@ -55,9 +55,7 @@ def explore(
     from visionlab.training.build import data_module
 
     survey = Survey(data_module(asked, empty_classes=True))
-    data = plain["data"]
-    name = data["name"] if data["published"] else f"{data['name']}-{Path(data['root']).expanduser().resolve().name}"
-    folder = out_folder(out or configured or Path(plain["outputs"]) / "explore" / name)
+    folder = out_folder(out or configured or Path(plain["outputs"]) / "explore" / data_name(plain["data"]))
     page = exploration.write(survey, folder, given=list(overrides))
     return Exploration(folder, page, survey)
 

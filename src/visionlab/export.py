@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from visionlab import doors
 from visionlab.config import resolved
 from visionlab.errors import DataError, RunError
-from visionlab.out_folder import out_folder
 from visionlab.runs import Run, write_atomically
 from visionlab.schema import Choice, Number, Text, violations
 
@@ -90,7 +89,7 @@ def export(
     inside = preprocessing == "inside" and format != "safetensors"
     images = pixels if inside else loaded.preprocess(pixels)
     about = _describe(loaded, format, inside)
-    folder = out_folder(out) if out is not None else run.dir / "export"
+    folder = Path(str(out)).expanduser() if out is not None else run.dir / "export"
     folder.mkdir(parents=True, exist_ok=True)
     # A folder of several runs has perhaps two of one network. timm has names with a slash, as hf-hub:timm/resnet18.
     name = run.dir.resolve().name if out is not None else re.sub(r"[^\w.-]+", "_", run.result["model"]["name"])

@@ -12,7 +12,7 @@ from visionlab.data.normalize import Normalize
 from visionlab.data.transform import Transform
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
-from visionlab.training import checkpoint_io
+from visionlab.training import checkpoint_io, environment
 from visionlab.training.supply import supply
 
 
@@ -52,9 +52,11 @@ def load(run: str | Path | Run, *, device: str | torch.device = "cpu") -> Loaded
 
     Raises:
         RunError: No run lies there.
+        ConfigError: Its network is a class of one's own that cannot be imported from here.
         CheckpointError: Its checkpoint is missing or damaged.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    environment.require_code(run, "model")
     data, config = run.result["data"], run.config
     factory = instantiate(OmegaConf.create(config["model"]["network"]), _convert_="all")
     network = supply(factory, num_classes=len(data["classes"]), image_size=one_or_two(data["image_size"]))

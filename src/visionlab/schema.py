@@ -306,7 +306,8 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[ConfigError]:
             where="trainer.check_val_every_n_epoch",
             remedy=f"give at most {epochs}",
         )
-    if trainer.get("val_check_interval") is not None:
+    within = trainer.get("val_check_interval")
+    if within is not None and not (isinstance(within, float) and within == 1):  # the whole epoch; 1 is each batch
         yield ConfigError(
             "trainer.val_check_interval would validate within epochs, by which weights are kept and patience counts",
             where="trainer.val_check_interval",

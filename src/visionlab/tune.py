@@ -11,6 +11,7 @@ from visionlab import doors, runs
 from visionlab.checks import check_composed
 from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError, nearest
+from visionlab.out_folder import data_name
 from visionlab.schema import COUNT, YES_NO, Number, Rule, violations
 
 WHAT = ("speed", "lr", "batch_size")
@@ -54,7 +55,7 @@ def tune(
     from visionlab.training import devices, tuning
 
     devices.check(plain["trainer"])
-    place = Path(directory or f"{plain['outputs']}/tune/{what}-{plain['data']['name']}-{plain['model']['name']}")
+    place = Path(directory or f"{plain['outputs']}/tune/{what}-{data_name(plain['data'])}-{plain['model']['name']}")
     measure = {"speed": tuning.speed, "lr": tuning.learning_rate, "batch_size": tuning.batch_size}[what]
     with devices.enough_memory(plain["data"]["batch_size"], key="data.batch_size"):
         rows, advice = measure(asked, place)

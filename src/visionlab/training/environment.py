@@ -1,23 +1,25 @@
 """What a run ran on, and what of it has changed since."""
 
 import hashlib
+import logging
 import os
 import platform
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visionlab.errors import UserError
+from visionlab.errors import ConfigError, UserError
 from visionlab.runs import Run
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
 FOLDER = "visionlab.data.folder.Folder"
 # In the paths of modules that belong to Python or to a distribution, whose version says what they are.
 INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}", sysconfig.get_path("stdlib") + os.sep)
@@ -111,6 +113,49 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()[:16]
 
 
+def _edits(run: Run) -> list[str]:
+    """Return a sentence where files of a person's own code are others than those that a run was trained with."""
+    own = run.result.get("environment", {}).get("own_code", {})
+    edited = [file for file, digest in own.items() if Path(file).is_file() and _digest(Path(file)) != digest]
+    here = f"{Path.cwd()}{os.sep}"
+    return [f"your code has changed: {', '.join(file.removeprefix(here) for file in edited)}"] if edited else []
+
+
+def require_code(run: Run, *groups: str) -> None:
+    """Find the classes that a run is built from again, and warn where a person's own have changed since its training.
+
+    Args:
+        run: The run.
+        groups: The parts of its config that are needed, such as model.
+
+    Raises:
+        ConfigError: One cannot be imported, as a person's own from another working directory.
+    """
+    from hydra.utils import get_object
+
+    for target in _targets({group: run.config[group] for group in groups}):
+        try:
+            get_object(target)
+        except ImportError as error:
+            folder = _folder(target.partition(".")[0], run.result.get("environment", {}).get("own_code", {}))
+            remedy = f"start from {folder}, or put that into PYTHONPATH" if folder else str(error).splitlines()[-1]
+            what = f"{target}, which the run was trained with, cannot be imported here"
+            raise ConfigError(what, where=str(run.dir / "config.yaml"), remedy=remedy) from error
+    for sentence in _edits(run):
+        log.warning("since the run was trained, %s", sentence)
+
+
+def _folder(package: str, own: Iterable[str]) -> Path | None:
+    """Return the folder that a package or module was imported from, by the files of it that a run recorded."""
+    for file in map(Path, own):
+        if file.stem == package:
+            return file.parent
+        for parent in file.parents:
+            if parent.name == package:
+                return parent.parent
+    return None
+
+
 def digest_of_weights(weights: str | None) -> str | None:
     """Return a digest of the file that a config's weights mean; None where they mean none."""
     path = Path(weights or "").expanduser()
@@ -140,11 +185,7 @@ def changes(run: Run, root: str | None = None) -> list[str]:
     now_source = source()
     if then.get("commit") and (then["commit"], then.get("uncommitted")) != tuple(now_source.values()):
         found.append("the source of visionlab has changed")
-    own = then.get("own_code", {})
-    edited = [file for file, digest in own.items() if Path(file).is_file() and _digest(Path(file)) != digest]
-    if edited:
-        here = f"{Path.cwd()}{os.sep}"
-        found.append(f"your code has changed: {', '.join(file.removeprefix(here) for file in edited)}")
+    found += _edits(run)
     listed = run.result.get("data", {}).get("listing")
     listing = _listing(run) if listed else None
     if listing and any(listing[key] != value for key, value in listed.items()):
