@@ -434,6 +434,16 @@ def test_columns_of_numbers_sort_as_numbers_and_the_best_has_a_colour_of_its_own
     assert re.search(r'<i style="border-color:var\(--text\)"></i>best: ', page)
 
 
+def test_the_closing_table_says_how_sure_the_accuracy_is(tmp_path, capsys):
+    """Wilson's interval of 7 of 10, as in statistics books: 0.397 to 0.892."""
+    run = Run(make_run(tmp_path / "run"))
+    few = {"val": 10, "test": 1000}
+    run.update(metrics={"val/acc": 0.7, "test/acc": 0.7}, data=run.result["data"] | few, evaluated_images=few)
+    closing.finished(run)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "95 %" in line)
+    assert line.split("interval")[1].split() == ["39.7", "to", "89.2", "%", "67.1", "to", "72.8", "%"]
+
+
 def test_brackets_in_names_are_printed_as_they_are(tmp_path, capsys):
     run = Run(make_run(tmp_path / "run"))
     for name in ("fruit [raw]", "a [/b]"):

@@ -159,6 +159,10 @@ def test_the_command_line_reports_the_difference(quick_run, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as left:
         export.main()
     assert left.value.code == 2 and "onnx, torch_export, safetensors" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["export", f"run={quick_run.dir}", "format=torchscript"])
+    with pytest.raises(SystemExit) as left:
+        export.main()
+    assert left.value.code == 2 and "format=torch_export, its successor, or onnx" in capsys.readouterr().err
     Path("file").write_text("in the way")
     monkeypatch.setattr(sys, "argv", ["export", f"run={quick_run.dir}", "format=safetensors", "out=file"])
     with pytest.raises(SystemExit) as left:

@@ -234,8 +234,10 @@ def test_the_terminal_shows_the_top_five_in_80_columns(quick_run, door, tmp_path
         photo(number, 0).save(tmp_path / f"a-rather-long-name-for-an-image-{number:02d}.png")
     code, text = door(f"run={quick_run.dir}", "source=.", "tta=true")
     assert code == 0 and max(map(len, text.splitlines())) <= 80
-    assert "and 10 more" in text and "30 images, named" in text and "its mirror image" in text
+    assert "and 10 more; out=<folder> writes all" in text and "30 images, named" in text and "its mirror image" in text
     assert "name-for-an-image-07.png" in text
+    code, text = door(f"run={quick_run.dir}", "source=.", "out=all")
+    assert "and 10 more\n" in text and len(Path("all/predictions.csv").read_text().splitlines()) == 31
     code, text = door(f"run={quick_run.dir}", "source=a-rather-long-name-for-an-image-00.png")
     assert len([line for line in text.splitlines() if "%" in line]) == 5
 
@@ -243,7 +245,7 @@ def test_the_terminal_shows_the_top_five_in_80_columns(quick_run, door, tmp_path
 def test_the_bar_of_a_certain_class_is_whole_in_80_columns():
     console = Console(width=80, file=io.StringIO())
     record = {"image": "a.png", "top": [{"class": "sky", "confidence": 1.0}]}
-    _show(console, [record], Counter(sky=1), 1)
+    _show(console, [record], Counter(sky=1), 1, written=False)
     text = console.file.getvalue()
     assert "▇" in text and "…" not in text
     assert "1 file could not be read and was skipped." in text

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from visionlab import doors
 from visionlab.config import resolved
-from visionlab.errors import DataError, RunError
+from visionlab.errors import ConfigError, DataError, RunError
 from visionlab.runs import Run, write_atomically
 from visionlab.schema import Choice, Number, Text, violations
 
@@ -81,6 +81,9 @@ def export(
     from visionlab.loading import load
 
     run = run if isinstance(run, Run) else Run.open(run)
+    if str(format) == "torchscript":
+        what, remedy = "torch has given up TorchScript", "give format=torch_export, its successor, or onnx"
+        raise ConfigError(what, where="format", remedy=remedy)
     for error in violations({"format": format, "preprocessing": preprocessing}, RULES):
         raise error
     exporting.require(format)

@@ -100,7 +100,7 @@ def job(config: DictConfig) -> None:
                 bar.console.print(f"skipped {bad['image']}: {bad['reason']}", markup=False, soft_wrap=True)
             skipped += part.skipped
             bar.update(task, total=part.total, advance=len(part.records) + len(part.skipped))
-    _show(console, first, counts, len(skipped))
+    _show(console, first, counts, len(skipped), written=asked["out"] is not None)
     if asked["tta"]:
         console.print("Each confidence is the mean over the image and its mirror image.")
     if asked["out"] is not None:
@@ -109,7 +109,9 @@ def job(config: DictConfig) -> None:
             console.print(str(path), style=f"link {path.resolve().as_uri()}", markup=False, soft_wrap=True)
 
 
-def _show(console: "Console", first: Sequence[Mapping[str, Any]], counts: Counter[str], skipped: int) -> None:
+def _show(
+    console: "Console", first: Sequence[Mapping[str, Any]], counts: Counter[str], skipped: int, *, written: bool
+) -> None:
     """Print a table of at most 80 columns and what the rest came to."""
     from rich.table import Table
     from rich.text import Text
@@ -132,7 +134,7 @@ def _show(console: "Console", first: Sequence[Mapping[str, Any]], counts: Counte
             table.add_row(name, Text(best["class"]), _percent(best), Text(then, "dim"))
     console.print(table)
     if images > len(first):
-        console.print(f"and {images - len(first):,} more", style="dim")
+        console.print(f"and {images - len(first):,} more{'' if written else '; out=<folder> writes all'}", style="dim")
     if images > IN_FULL:
         most = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common(8))
         rest = f" and {len(counts) - 8} other classes" if len(counts) > 8 else ""

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from visionlab.reports.statistics import wilson
 from visionlab.runs import Run
 
 NAMES = (
@@ -35,6 +36,8 @@ def finished(run: Run, console: Console | None = None) -> None:
         if f"{splits[0]}/{key}" in metrics:
             cells = (metrics[f"{split}/{key}"] for split in splits)
             table.add_row(label, *(f"{value:.4f}" if key == "loss" else f"{100 * value:.2f} %" for value in cells))
+        if key == "acc":
+            table.add_row("  95 % interval", *(_interval(metrics[f"{split}/acc"], images[split]) for split in splits))
     console.print()
     console.print(table)
     if "test" not in splits and not data.get("test"):
@@ -57,6 +60,12 @@ def _console() -> Console:
     """Return the console to print on; in a notebook rich would pass over the file that a sweep's job prints to."""
     to_file = isinstance(sys.stdout, io.TextIOWrapper)
     return Console(highlight=False, markup=False, force_jupyter=False if to_file else None)  # names may hold brackets
+
+
+def _interval(accuracy: float, images: int) -> str:
+    """Return between which per cent the accuracy on all such images lies, as far as these tell."""
+    low, high = wilson(round(accuracy * images), images)
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def _where(run: Run, console: Console) -> None:

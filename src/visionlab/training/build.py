@@ -117,7 +117,7 @@ def classifier(
     then: dict[str, Any] = run.result["data"] if run else {}
     build = instantiate(config.model, _partial_=True, _convert_="all")
     made: ImageClassifier = build(
-        loss=instantiate(config.loss, _convert_="all"),
+        loss=instantiate(config.loss, _partial_=True, _convert_="all"),
         optimizer=OmegaConf.to_container(config.optimizer, resolve=True),
         scheduler=OmegaConf.to_container(config.scheduler, resolve=True),
         num_classes=data.num_classes,

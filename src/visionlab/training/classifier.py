@@ -80,7 +80,9 @@ class ImageClassifier(LightningModule):
         if compile:
             self.network.compile()  # in place: the names of its weights stay
         k = 5 if num_classes > 5 else 0
-        by_class: Tensor | None = getattr(self.loss, "weight", None)  # as torch's losses call it
+        by_class = getattr(self.loss, "weight", None)  # as torch's losses call it; one's own may mean something else
+        if not isinstance(by_class, Tensor) or by_class.shape != (num_classes,):
+            by_class = None
         self.train_tally = Tally(num_classes, class_weight=by_class)
         self.tally = Tally(num_classes, k=k, class_weight=by_class)
         self.rate = 0.0
