@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from statistics import fmean, stdev
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,7 @@ from reading_html import read
 from visionlab.compare import compare, main
 from visionlab.errors import RunError
 from visionlab.reports import closing, svg, verdicts
+from visionlab.reports.numbers import MISSING
 from visionlab.reports.page import Html
 from visionlab.reports.statistics import wilson
 from visionlab.runs import Run
@@ -145,6 +147,42 @@ def test_one_run_in_two_folders_is_no_repetition_and_has_two_names(tmp_path):
     found = compare(*(run.parent for run in runs), out=tmp_path / "out")
     assert len({row["run"] for row in found.rows}) == 2
     assert "repetitions" not in read(found.page).tables
+
+
+def test_the_folds_of_a_cross_validation_are_tested_as_one(tmp_path, capsys):
+    """Each image is validated once: by hand from the answers of all folds, whichever fold is the luckiest."""
+    skills = {"wide": (0.9, 0.5, 0.9), "narrow": (0.6, 0.8, 0.6)}
+    runs, right = {}, {}
+    for name, each in skills.items():
+        for fold, skill in enumerate(each):
+            config = {"data.folds": 3, "data.fold": fold, "optimizer.momentum": len(name) / 10, "seed": 0}
+            run = make_run(tmp_path / f"{name}{fold}", test=0, val=50, skill=skill, seed=fold, config=config)
+            text = (run / "predictions.csv").read_text().replace("val/", f"val/of-{fold}-")
+            (run / "predictions.csv").write_text(text)
+            runs[name, fold] = run
+            for row in Run(run).predictions:
+                right.setdefault(name, {})[row["image"]] = row["correct"] == "1"
+    found = compare(*runs.values(), out=tmp_path / "out")
+    (test,) = found.tests
+    only = [sum(right[a][image] and not right[b][image] for image in right[a]) for a, b in
+            (("wide", "narrow"), ("narrow", "wide"))]  # fmt: skip
+    assert (test.images, [test.only_a, test.only_b], found.untested) == (150, only, 0)
+    assert (test.a, test.b) == ("momentum=0.4 over 3 folds", "momentum=0.6 over 3 folds")
+    assert "answered by the fold that had not learnt from it" in read(found.page).text
+    main(["--out", str(tmp_path / "out"), *map(str, runs.values())])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("momentum=0.4  "))
+    accuracies = [Run(runs["wide", fold]).result["metrics"]["val/acc"] for fold in range(3)]
+    assert line.split()[1:] == [
+        "3",
+        MISSING,
+        f"{100 * fmean(accuracies):.2f}",
+        "±",
+        f"{100 * stdev(accuracies):.2f}",
+        "%",
+    ]
+    # One that is not complete is on other images than the whole ones.
+    found = compare(*(run for key, run in runs.items() if key != ("narrow", 1)), out=tmp_path / "less")
+    assert (found.tests, found.untested) == ([], 2)
 
 
 def test_the_best_of_several_is_said_to_be_lucky(three, tmp_path):

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from visionlab import doors
 from visionlab.errors import RunError
 from visionlab.out_folder import out_folder, place_name
+from visionlab.reports.numbers import MISSING
 from visionlab.runs import Run, write_csv
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from visionlab.reports.paired import PairedTest
 
 
@@ -24,8 +27,10 @@ class Comparison:
         page: The page.
         csv: The same runs as a CSV file.
         rows: A row a run, with raw numbers; `pandas.DataFrame(comparison.rows)` works.
-        tests: McNemar's test of each pair of runs on the same images, repetitions of one experiment aside; none of a
-            single sweep whose trials are repeated.
+        repetitions: A row an experiment that was repeated with other seeds or folds: mean, deviation and number of
+            its accuracies.
+        tests: McNemar's test of each pair of runs on the same images, repetitions of one experiment aside, and all
+            folds of a cross-validation as one; none of a single sweep whose trials are repeated with other seeds.
         untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
         metric: The accuracy that the runs are ranked by.
     """
@@ -33,6 +38,7 @@ class Comparison:
     page: Path
     csv: Path
     rows: list[dict[str, Any]] = field(repr=False)  # a screenful for each run, where a notebook shows the whole
+    repetitions: list[dict[str, Any]] = field(repr=False)
     tests: list["PairedTest"] = field(repr=False)
     untested: int
     metric: str
@@ -79,7 +85,7 @@ def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Co
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
     write_csv(csv, rows)
-    return Comparison(page, csv, rows, tests, untested, metric)
+    return Comparison(page, csv, rows, verdicts.repetitions(gathered.entries), tests, untested, metric)
 
 
 def _name(directories: Sequence[str | Path]) -> str:
@@ -128,10 +134,33 @@ def _print(found: Comparison) -> None:
     console.print(table)
     if len(known) > 20:
         console.print(f"and {len(known) - 20} more", style="dim")
+    if repeated := [row for row in found.repetitions if row["runs"] > 1]:
+        console.print()
+        console.print(_means(repeated))
     for text in filter(None, [*sentences(found.tests), without(found.untested)] if found.tests else []):
         console.print(text, markup=False)
     for path in (found.page, found.csv):
         console.print(str(path), style=f"link {path.resolve().as_uri()}", soft_wrap=True, markup=False)
+
+
+def _means(repetitions: list[dict[str, Any]]) -> "Table":
+    """Return the table of the experiments that were repeated."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mean over seeds or folds", max_width=36, overflow="fold")
+    table.add_column("runs", justify="right")
+    for head in ("test", "val"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in repetitions[:20]:
+        cells = (_mean(row[f"{split}/acc"], row[f"{split}/acc sd"]) for split in ("test", "val"))
+        table.add_row(row["experiment"], str(row["runs"]), *cells)
+    return table
+
+
+def _mean(mean: float | None, deviation: float | None) -> str:
+    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+    return MISSING if mean is None else f"{100 * mean:.2f}{spread} %"
 
 
 doors.callable_module(__name__)

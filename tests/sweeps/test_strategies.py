@@ -12,6 +12,7 @@ from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+import visionlab
 from visionlab import runs
 from visionlab.config import compose, resolved
 from visionlab.errors import ConfigError, RunError
@@ -580,6 +581,16 @@ def test_rungs(budget, expected):
 def test_a_budget_that_is_too_small_says_what_would_do():
     with pytest.raises(ConfigError, match="21"):
         rungs(9, 9, 3, 1, 20)
+
+
+def test_networks_that_are_cross_validated_are_tested_on_all_images(sweeping):
+    assert sweeping.command("sweep=cross_validation", "data.folds=2", "model.network.dense_units=4,8") == 0
+    found = visionlab.compare(next(sweeping.outputs.glob("sweeps/*")))
+    (test,) = found.tests
+    rows = (row for run in sweeping.runs for row in Run(sweeping.outputs / run).predictions)
+    images = {row["image"] for row in rows if row["split"] == "val"}
+    assert (test.images, found.untested) == (len(images), 0) and len(images) > 1000
+    assert test.a.endswith(" over 2 folds")
 
 
 def test_folds_are_ranked_by_their_mean(sweeping, capsys):

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -41,6 +42,16 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """Return the answers to several sets of images as those to one."""
+
+    def each(column: str) -> list[str]:
+        return [value for part in parts for value in getattr(part, column)]
+
+    confidence, correct = (np.concatenate([getattr(part, key) for part in parts]) for key in ("confidence", "correct"))
+    return Predictions(parts[0].split, each("images"), each("target"), each("predicted"), confidence, correct)
 
 
 def number(text: object) -> float:

@@ -18,8 +18,8 @@ from visionlab.reports.trials import Sweep, Trial
 
 
 def paired(sweep: Sweep) -> tuple[list[PairedTest], int]:
-    """Test its runs pairwise, see `verdicts.paired_tests`; where trials are repeated, their deviations tell more."""
-    if sweep.replicates or not sweep.objective.endswith("/acc"):
+    """Test its runs pairwise, see `verdicts.paired_tests`; where seeds are repeated, their deviations tell more."""
+    if set(sweep.replicates) - {"data.fold"} or not sweep.objective.endswith("/acc"):
         return [], 0
     return verdicts.paired_tests(sweep.entries, sweep.objective)
 

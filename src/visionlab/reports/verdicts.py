@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
@@ -10,34 +11,73 @@ from visionlab.reports.gather import Entry
 from visionlab.reports.numbers import MISSING, count, percent
 from visionlab.reports.page import Column, Html, callout, note, table
 from visionlab.reports.paired import PairedTest, each_pair, same_images
+from visionlab.reports.reading import Predictions, pooled
+from visionlab.reports.settings import repeats
 
 MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs with the best one
+FOLDS = " folds"  # ends the name of a whole cross-validation
 _SPLITS = {"test": "test", "val": "validation"}
 
 
 def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest], int]:
     """Test the runs pairwise on the split of the metric, the best first; only those on the same images as the best.
 
-    Repetitions of one experiment are not tested against each other.
+    Repetitions of one experiment are not tested against each other. All folds of a cross-validation are tested as one:
+    each image as it was answered by the network that had not learnt from it.
 
     Returns:
         The tests, and how many completed runs have no part in them.
     """
     split = metric.partition("/")[0]
-    known = [(entry, entry.run.predictions(split)) for entry in ranked(entries, metric) if split in entry.run.splits]
+    known = _candidates([entry for entry in ranked(entries, metric) if split in entry.run.splits], metric)
     alike = [
-        (entry, predicted)
-        for entry, predicted in known
-        if _same_files(known[0][0], entry, split) and same_images(known[0][1], predicted)
+        one for one in known if _same_files(known[0], one, split) and same_images(known[0].predicted, one.predicted)
     ]
-    names, groups = [entry.label for entry, _ in alike], [entry.group for entry, _ in alike]
-    return each_pair(names, [predicted for _, predicted in alike], groups), len(completed(entries)) - len(alike)
+    tested = sum(len(one.entries) for one in alike)
+    names, groups = [one.name for one in alike], [one.entries[0].group for one in alike]
+    return each_pair(names, [one.predicted for one in alike], groups), len(completed(entries)) - tested
 
 
-def _same_files(a: Entry, b: Entry, split: str) -> bool:
+@dataclass(frozen=True)
+class _Candidate:
+    """A run, or all folds of a cross-validation, with its answers."""
+
+    name: str
+    entries: list[Entry]
+    predicted: Predictions
+    accuracy: float
+
+
+def _candidates(entries: Sequence[Entry], metric: str) -> list[_Candidate]:
+    """Put the folds of each cross-validation that are all there together; the best candidate first."""
+    split = metric.partition("/")[0]
+    found, folds = [], dict[tuple[Any, ...], dict[int, Entry]]()
+    for entry in entries:
+        count, fold = entry.settings.get("data.folds"), entry.settings.get("data.fold")
+        if split == "val" and isinstance(count, int) and isinstance(fold, int):
+            others = (value for key, value in entry.settings.items() if repeats(key) and key != "data.fold")
+            folds.setdefault((entry.group, count, *map(str, others)), {}).setdefault(fold, entry)
+    for (_, count, *_), members in folds.items():
+        if len(members) == count:
+            each = [members[fold].run.predictions(split) for fold in sorted(members)]
+            name = f"{members[0].label.replace(' fold 0', '')} over {count}{FOLDS}"
+            found.append(
+                _Candidate(name, [*members.values()], together := pooled(each), float(together.correct.mean()))
+            )
+    taken = {entry.key for one in found for entry in one.entries}
+    found += [
+        _Candidate(entry.label, [entry], entry.run.predictions(split), entry.metric(metric))
+        for entry in entries
+        if entry.key not in taken
+    ]
+    return sorted(found, key=lambda one: -one.accuracy)
+
+
+def _same_files(a: _Candidate, b: _Candidate, split: str) -> bool:
     """Whether nothing says that images of the same names are others: folders of two cameras have the same names."""
-    contents = [entry.contents(split) for entry in (a, b)]
-    return a.data == b.data if None in contents else contents[0] == contents[1]
+    contents = [sorted(str(entry.contents(split)) for entry in one.entries) for one in (a, b)]
+    unknown = any("None" in each for each in contents)
+    return a.entries[0].data == b.entries[0].data if unknown else contents[0] == contents[1]
 
 
 def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]:
@@ -75,6 +115,8 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
             f"McNemar's test on the same {found[0].images:,} {split} images: mid-p, two-sided, at the level of 5 % "
             f"after Holm's correction for {_plural(len(found), 'pair')}. It is about these trained networks; how much "
             "another seed would change them, only repetitions tell."
+            + " Each image was answered by the fold that had not learnt from it."
+            * best.endswith(FOLDS)
         ),
     ]
 
@@ -93,7 +135,9 @@ def sentences(found: Sequence[PairedTest]) -> list[str]:
     level = [t for t in of_best if t.better is None]
     if len(of_best) == 1:
         t = of_best[0]
-        counts = f"of the {t.only_a + t.only_b:,} images that only one of them has right, {t.only_a:,} are {t.a}'s"
+        counts = (
+            f"of the {t.only_a + t.only_b:,} images that only one of them has right, {t.only_a:,} are those of {t.a}"
+        )
         if t.better:
             gap = f"{_points(100 * t.difference)} points"
             return [f"{t.better} is really better than {t.b}: {gap}; {counts} ({_p_words(t.p)})."]
