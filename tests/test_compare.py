@@ -15,6 +15,7 @@ from reading_html import read
 from visionlab.compare import compare, main
 from visionlab.errors import RunError
 from visionlab.reports import closing, svg, verdicts
+from visionlab.reports.latex import escaped
 from visionlab.reports.numbers import MISSING
 from visionlab.reports.page import Html
 from visionlab.reports.statistics import wilson
@@ -440,7 +441,7 @@ def test_the_command_prints_80_columns_and_where_the_page_lies(three, tmp_path, 
     assert max(map(len, told.splitlines())) <= 80
     assert "net_b" in told
     assert f"{100 * result(three[2])['metrics']['test/acc']:.2f}" in told
-    assert "comparison.csv" in places
+    assert "comparison.csv" in places and "comparison.tex" in places
 
 
 def test_the_end_of_a_long_name_is_printed_too(tmp_path, capsys):
@@ -470,6 +471,40 @@ def test_columns_of_numbers_sort_as_numbers_and_the_best_has_a_colour_of_its_own
     for value in ("0.05", "0.65"):
         assert f'data-value="{value}"' in page
     assert re.search(r'<i style="border-color:var\(--text\)"></i>best: ', page)
+
+
+def test_a_table_for_latex_has_a_row_an_experiment(three, tmp_path):
+    """Two seeds of one network and one of another; by hand, the deviation of two is their distance by the root of 2."""
+    for run in three:
+        Run(run).update(seconds={"fit": 90.0, "total": 100.0})
+        Run(run).update(model=result(run)["model"] | {"parameters": 1234567})
+    found = compare(*three, out=tmp_path / "out")
+    accuracy = {split: [result(run)["metrics"][f"{split}/acc"] for run in three] for split in ("test", "val")}
+
+    def cell(split):
+        one, other, _ = accuracy[split]
+        return f"${50 * (one + other):.2f} \\pm {100 * abs(one - other) / 2**0.5:.2f}$"
+
+    assert found.tex == tmp_path / "out" / "comparison.tex"
+    assert found.tex.read_text().splitlines()[2:] == [
+        r"\begin{tabular}{lrrrrr}",
+        r"\toprule",
+        r" & runs & test accuracy (\%) & validation accuracy (\%) & parameters & time (min) \\",
+        r"\midrule",
+        rf"net\_a & 2 & {cell('test')} & {cell('val')} & 1,234,567 & 1.5 \\",
+        rf"net\_b & 1 & ${100 * accuracy['test'][2]:.2f}$ & ${100 * accuracy['val'][2]:.2f}$ & 1,234,567 & 1.5 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert escaped("50 %_{a}&~^\\$#") == (r"50 \%\_\{a\}\&\textasciitilde{}\textasciicircum{}\textbackslash{}\$\#")
+
+
+def test_a_table_for_latex_leaves_out_what_no_run_has(tmp_path):
+    run = make_run(tmp_path / "run", test=0)
+    Run(run).update(seconds={}, model={"name": "net"})
+    text = compare(run, out=tmp_path / "out").tex.read_text()
+    assert "runs" not in text and "test" not in text and "pm" not in text
+    assert text.splitlines()[5].endswith(r"& -- & -- \\")
 
 
 def test_the_closing_table_says_how_sure_the_accuracy_is(tmp_path, capsys):

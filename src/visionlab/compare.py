@@ -11,7 +11,7 @@ from visionlab import doors
 from visionlab.errors import RunError
 from visionlab.out_folder import out_folder, place_name
 from visionlab.reports.numbers import MISSING
-from visionlab.runs import Run, write_csv
+from visionlab.runs import Run, write_atomically, write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,8 +27,8 @@ class Comparison:
         page: The page.
         csv: The same runs as a CSV file.
         rows: A row a run, with raw numbers; `pandas.DataFrame(comparison.rows)` works.
-        repetitions: A row an experiment that was repeated with other seeds or folds: mean, deviation and number of
-            its accuracies.
+        tex: A table for LaTeX, a row an experiment.
+        experiments: The same: the mean of its runs with other seeds or folds, their deviation and their number.
         tests: McNemar's test of each pair of runs on the same images, repetitions of one experiment aside, and all
             folds of a cross-validation as one; none of a single sweep whose trials are repeated with other seeds.
         untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
@@ -37,8 +37,9 @@ class Comparison:
 
     page: Path
     csv: Path
+    tex: Path
     rows: list[dict[str, Any]] = field(repr=False)  # a screenful for each run, where a notebook shows the whole
-    repetitions: list[dict[str, Any]] = field(repr=False)
+    experiments: list[dict[str, Any]] = field(repr=False)
     tests: list["PairedTest"] = field(repr=False)
     untested: int
     metric: str
@@ -50,17 +51,16 @@ class Comparison:
 
 
 def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Comparison:
-    """Lay runs and sweeps side by side in one page and one CSV file.
+    """Lay runs and sweeps side by side in one page, one CSV file and one table for LaTeX.
 
     Args:
         directories: Runs, their directories, those of sweeps, or folders that hold either.
-        out: Where the page and the CSV file go; unless given, `outputs/comparisons/<name>`, or for a single sweep its
-            own directory.
+        out: Where they go; unless given, `outputs/comparisons/<name>`, or for a single sweep its own directory.
 
     Raises:
         RunError: A directory is missing or holds no run, or a sweep has none yet.
     """
-    from visionlab.reports import compare_page, comparing, sweep_page, verdicts
+    from visionlab.reports import compare_page, comparing, latex, sweep_page, verdicts
     from visionlab.reports.gather import gather
 
     places = [one.dir if isinstance(one, Run) else one for one in directories]
@@ -85,7 +85,9 @@ def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Co
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"
     write_csv(csv, rows)
-    return Comparison(page, csv, rows, verdicts.repetitions(gathered.entries), tests, untested, metric)
+    experiments, tex = verdicts.experiments(gathered.entries), csv.with_suffix(".tex")
+    write_atomically(tex, latex.write(experiments))
+    return Comparison(page, csv, tex, rows, experiments, tests, untested, metric)
 
 
 def _name(directories: Sequence[str | Path]) -> str:
@@ -101,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m visionlab.compare",
         description="Lay runs and sweeps side by side: a page with a sortable table, curves, costs and a paired test "
-        "of who is really better, and the same as CSV.",
+        "of who is really better, and the same as CSV and as a table for LaTeX.",
         epilog="example: python -m visionlab.compare outputs/cifar10-simple_cnn-* outputs/sweeps/lr",
     )
     parser.add_argument(
@@ -134,12 +136,12 @@ def _print(found: Comparison) -> None:
     console.print(table)
     if len(known) > 20:
         console.print(f"and {len(known) - 20} more", style="dim")
-    if repeated := [row for row in found.repetitions if row["runs"] > 1]:
+    if repeated := [row for row in found.experiments if row["runs"] > 1]:
         console.print()
         console.print(_means(repeated))
     for text in filter(None, [*sentences(found.tests), without(found.untested)] if found.tests else []):
         console.print(text, markup=False)
-    for path in (found.page, found.csv):
+    for path in (found.page, found.csv, found.tex):
         console.print(str(path), style=f"link {path.resolve().as_uri()}", soft_wrap=True, markup=False)
 
 

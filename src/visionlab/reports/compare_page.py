@@ -34,7 +34,7 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
     page.section("Summary", _remarks(gathered), tiles(_headline(gathered, metric)), luck)
     page.section("Runs", comparing.run_table(gathered, entries, path, metric))
     page.section("Is it really better?", *verdicts.tests(tests, untested, metric))
-    page.section("Repetitions", *verdicts.repetition_table(verdicts.repetitions(entries)))
+    page.section("Repetitions", *verdicts.repetition_table(verdicts.experiments(entries)))
     best = comparing.ranked(entries, metric)
     drawn: dict[str, Html] = {}
     page.section("Curves", *comparing.curves(entries, best[0] if best else None, drawn.__setitem__))

@@ -186,8 +186,8 @@ def _p_words(value: float) -> str:
     return f"p {_p(value)}" if value < 1e-4 else f"p = {_p(value)}"
 
 
-def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Mean and deviation of experiments that were repeated with other seeds or folds, one row an experiment.
+def experiments(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Mean and deviation of each experiment over its repetitions with other seeds or folds, one row an experiment.
 
     They stand in the order of the accuracy by which the page ranks runs: one that all of them have.
     """
@@ -196,8 +196,6 @@ def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         members = groups.setdefault(entry.group, [])
         if all(entry.repetition != other.repetition for other in members):  # not one run in two folders
             members.append(entry)
-    if all(len(members) < 2 for members in groups.values()):
-        return []
     made = []
     for members in groups.values():
         row: dict[str, Any] = {"experiment": members[0].experiment, "runs": len(members)}
@@ -209,14 +207,18 @@ def repetitions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 f"{name} min": min(values, default=None),
                 f"{name} max": max(values, default=None),
             }
+        results = [entry.run.result for entry in members]
+        seconds = [spent for result in results if (spent := (result.get("seconds") or {}).get("fit")) is not None]
+        row["parameters"] = (results[0].get("model") or {}).get("parameters")
+        row["seconds"] = fmean(seconds) if seconds else None
         made.append(row)
     metric = main_metric(entries)
     return sorted(made, key=lambda row: -1 if row[metric] is None else row[metric], reverse=True)
 
 
 def repetition_table(found: Sequence[dict[str, Any]]) -> list[Html]:
-    """The table of repeated experiments."""
-    if not found:
+    """The table of the experiments; none where no one was repeated."""
+    if all(row["runs"] < 2 for row in found):
         return []
     kinds = [kind for kind in ("test/acc", "val/acc") if any(row[kind] is not None for row in found)]
     columns: dict[str, Column | str] = {"experiment": "experiment", "runs": "runs"}
