@@ -12,6 +12,7 @@ from visionlab.errors import RunError
 from visionlab.reports.gather import gather
 from visionlab.reports.numbers import MISSING
 from visionlab.reports.parallel import parallel
+from visionlab.runs import Run
 
 
 def runs_of(sweep):
@@ -154,6 +155,17 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     single = [cells[1:4] for cells in page.tables["repetitions"][1:]]
     assert [cells[:2] for cells in single] == [["0.1", "0"], ["0.1", "1"], ["0.01", "0"], ["0.01", "1"]]
     assert [cells[2] for cells in single[2:]] == [f"{100 * value:.2f} %" for value in values]
+    (folder / "sweep.json").write_text(json.dumps({**content, "runs": runs[::-1]}))  # as they ended
+    page = read(compare(folder).page)
+    assert [cells[1:4] for cells in page.tables["repetitions"][1:]] == single
+    tested = {}
+    for place, (row, _) in enumerate(runs_of(folder)):
+        run = Run(folder / row["dir"])
+        run.update(metrics=run.result["metrics"] | {"test/acc": 0.5 + 0.1 * place})
+        tested.setdefault(row["trial"], []).append(0.5 + 0.1 * place)
+    (folder / "sweep.json").write_text(json.dumps({**content, "test": "all"}))
+    tile = read(compare(folder).page).tiles["Its test accuracy"]
+    assert tile == (f"{50 * sum(tested[1]):.2f} %", "± 7.07, mean of 2 runs")  # 0.1 by the root of 2
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])

@@ -515,7 +515,7 @@ def test_a_paused_run_is_judged_by_the_best_of_its_epochs_so_far(tmp_path):
 
 def test_the_front_is_of_those_that_none_beats_and_equals_stand_together():
     def trial(number, *means):
-        return Ranked(number, {}, means, (None, None), {}, 0.0, (), None)
+        return Ranked(number, {}, means, (None, None), {}, {}, 0.0, (), None)
 
     tried = [trial(0, 0.9, 10), trial(1, 0.9, 5), trial(2, 0.8, 1), trial(3, 0.7, 3), trial(4, 0.9, 5)]
     assert [one.trial for one in front(tried, {"val/acc": "max", "parameters": "min"})] == [1, 2, 4]

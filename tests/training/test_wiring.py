@@ -210,3 +210,4 @@ def test_a_sweep_shows_test_figures_only_of_runs_that_it_tested(tmp_path):
         entries.append({"dir": name, "status": "completed", "overrides": {"optimizer.lr": value}, "trial": int(name)})
     found = ranking(entries, tmp_path, {"val/acc": "max"}, {}, {"1"})
     assert [row.tested for row in found] == [{}, {"test/acc": 0.5}]
+    assert [row.tested_deviations for row in found] == [{}, {}], "of a single run"

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import stdev
 
 from visionlab.reports import charts, comparing, settings, svg, verdicts
 from visionlab.reports.importance import importance
@@ -103,7 +104,9 @@ def best(sweep: Sweep) -> list[Html]:
         items.append(Tile(f"Best {sweep.objective}", value, _qualified(winner, sweep), strong=True))
         test = sweep.tested(winner)
         if math.isfinite(test) and sweep.objective != "test/acc":
-            items.append(Tile("Its test accuracy", percent(test), _interval(winner, "test")))
+            each = sweep.test_accuracies(winner)
+            several = f"± {100 * stdev(each):.2f}, mean of {len(each)} runs" if len(each) > 1 else ""
+            items.append(Tile("Its test accuracy", percent(test), several or _interval(winner, "test")))
     done = f"{statuses.count('completed')} of {_total(sweep)}"
     items += [
         Tile("Trials", done, f"completed{', ' if others else ''}{others}"),
@@ -209,14 +212,28 @@ def repetitions(sweep: Sweep, page: Path) -> list[Html]:
     if not sweep.replicates:
         return []
     shown = [*sweep.swept, *sweep.replicates]
-    rows: list[list[object]] = []
-    for trial in sweep.trials:
-        for entry, value, (status, _) in zip(trial.entries, trial.values, trial.outcomes, strict=True):
-            set_to = (entry.overrides.get(key, ABSENT) for key in shown)
-            rows.append([comparing.link(entry, page, str(trial.place)), *set_to, _known(value), status])
+    single = [
+        (trial, entry, value, status)
+        for trial in sweep.trials
+        for entry, value, (status, _) in zip(trial.entries, trial.values, trial.outcomes, strict=True)
+    ]
+    # As they were asked for, and not as they ended.
+    asked = {key: [settings.written(value) for value in values] for key, values in sweep.replicates.items()}
+    single.sort(
+        key=lambda run: (
+            run[0].place,
+            *(each.index(said) if (said := settings.written(run[1].overrides.get(key))) in each else len(each)
+              for key, each in asked.items()),
+        )
+    )  # fmt: skip
+    rows: list[list[object]] = [
+        [comparing.link(entry, page, str(trial.place)), *(entry.overrides.get(key, ABSENT) for key in shown),
+         _known(value), status]
+        for trial, entry, value, status in single
+    ]  # fmt: skip
     heads: list[Column | str] = ["trial", *(Column(key, settings.written) for key in shown)]
     heads += [Column(sweep.objective, form=partial(value_text, sweep.objective)), "status"]
-    keys = [entry.key for trial in sweep.trials for entry in trial.entries]
+    keys = [entry.key for _, entry, _, _ in single]
     return [table(heads, rows, keys=keys, filterable=len(rows) > 3, tall=len(rows) > 15, ident="repetitions")]
 
 

@@ -168,17 +168,21 @@ class Sweep:
         return next(iter(self.ranked), None)
 
     def tested(self, trial: Trial) -> float:
-        """The mean test accuracy of a trial that is meant to be seen on the test split, NaN for the others.
+        """The mean test accuracy of a trial that is meant to be seen on the test split, NaN for the others."""
+        values = self.test_accuracies(trial)
+        return fmean(values) if values else math.nan
+
+    def test_accuracies(self, trial: Trial) -> list[float]:
+        """The test accuracies of the runs of a trial that are meant to be seen.
 
         A run may have been tested on its own earlier; its figure must not take part in the choice.
         """
         seen = self.content.get("tested") or []
-        values = [
+        return [
             e.metric("test/acc")
             for e in trial.entries
             if self.content.get("test") == "all" or e.run.dir.resolve().name in seen
         ]
-        return fmean(values) if values else math.nan
 
     @property
     def front(self) -> Sequence[Trial]:

@@ -214,8 +214,8 @@ class Display:
         for place, ranked in enumerate(shown, 1):
             row = [str(place), *(_text(ranked.values[key]) if key in ranked.values else "" for key in keys)]
             for value, deviation in zip(ranked.means, ranked.deviations, strict=True):
-                row.append(_figure(value) + (f" ± {_figure(deviation)}" if deviation is not None else ""))
-            row += [_figure(ranked.tested[name]) if name in ranked.tested else "" for name in tested]
+                row.append(_spread(value, deviation))
+            row += [_spread(ranked.tested.get(name), ranked.tested_deviations.get(name)) for name in tested]
             table.add_row(*row, f"{ranked.seconds:.1f}")
         return table
 
@@ -227,6 +227,11 @@ def _text(value: Any) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def _spread(mean: float | None, deviation: float | None) -> str:
+    around = "" if deviation is None else f" ± {_figure(deviation)}"
+    return "" if mean is None else f"{_figure(mean)}{around}"
 
 
 def _duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ class Ranked:
         means: One for each objective, over its runs.
         deviations: The standard deviation of each over its runs; None for a single run.
         tested: The mean of each test metric, of those runs that the sweep had tested.
+        tested_deviations: The standard deviation of each over these runs; none of a single one.
         seconds: Of training, over its runs.
         dirs: The directories of its runs.
         setting: The identity of what they have in common; None where it was not recorded.
@@ -30,6 +31,7 @@ class Ranked:
     means: tuple[float, ...]
     deviations: tuple[float | None, ...]
     tested: dict[str, float]
+    tested_deviations: dict[str, float]
     seconds: float
     dirs: tuple[Path, ...]
     setting: str | None
@@ -91,13 +93,15 @@ def ranking(
         columns = list(zip(*each, strict=True))
         metrics = [result.get("metrics", {}) for result, path in zip(results, dirs, strict=True) if path.name in tested]
         names = [name for name in (metrics[0] if metrics else {}) if name.startswith("test/")]
+        tests = {name: [row[name] for row in metrics if name in row] for name in names}
         found.append(
             Ranked(
                 trial=int(group[0].get("trial", 0)),
                 values={key: value for key, value in group[0]["overrides"].items() if key not in replicates},
                 means=tuple(statistics.fmean(column) for column in columns),
                 deviations=tuple(statistics.stdev(column) if len(column) > 1 else None for column in columns),
-                tested={name: statistics.fmean(row[name] for row in metrics if name in row) for name in names},
+                tested={name: statistics.fmean(values) for name, values in tests.items()},
+                tested_deviations={name: statistics.stdev(each) for name, each in tests.items() if len(each) > 1},
                 seconds=sum(result.get("seconds", {}).get("fit", 0.0) for result in results),
                 dirs=dirs,
                 setting=group[0].get("setting"),
