@@ -1,3 +1,4 @@
+import csv
 import itertools
 import json
 import math
@@ -166,6 +167,38 @@ def test_repetitions_of_a_trial_are_ranked_by_their_mean(tmp_path):
     (folder / "sweep.json").write_text(json.dumps({**content, "test": "all"}))
     tile = read(compare(folder).page).tiles["Its test accuracy"]
     assert tile == (f"{50 * sum(tested[1]):.2f} %", "± 7.07, mean of 2 runs")  # 0.1 by the root of 2
+
+
+def test_a_cross_validation_lists_the_labels_to_check(tmp_path):
+    """Of the best trial alone; each image was validated by one fold."""
+    runs, expected = [], {}
+    for trial, skill in enumerate((0.6, 0.9)):
+        for fold in (0, 1):
+            made = make_run(tmp_path / f"run-{trial}-{fold}", test=0, val=30, seed=10 * trial + fold, skill=skill)
+            text = (made / "predictions.csv").read_text().replace("val/", f"val/of-{fold}-")
+            (made / "predictions.csv").write_text(text)
+            wrong = {row["image"]: row for row in Run(made).predictions if row["correct"] == "0"}
+            expected.setdefault(trial, {}).update(wrong)
+            overrides = {"model": f"net_{trial}", "data.fold": fold}
+            runs.append({"dir": f"../../{made.name}", "trial": trial, "overrides": overrides, "status": "completed"})
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    content = {"name": "s", "objectives": {"val/acc": "max"}, "swept": ["model"], "replicates": {"data.fold": [0, 1]}}
+    (folder / "sweep.json").write_text(json.dumps({**content, "runs": runs}))
+    page = read(compare(folder).page)
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["image"] for row in rows} == set(expected[1]) and len(rows) > 1
+    shares = [float(row["label_probability"]) for row in rows]
+    assert shares == sorted(shares)
+    its = expected[1][rows[0]["image"]]
+    assert (rows[0]["label"], rows[0]["predicted"]) == (its["target"], its["predicted"])
+    assert shares[0] == float(its["target_probability"]) and rows[0]["confidence"] == str(float(its["confidence"]))
+    assert [cells[0] for cells in page.tables["labels"][1:]] == [row["image"] for row in rows]
+    assert f"Each of the 60 images was answered by the fold that had not learnt from it, and {len(rows)} " in page.text
+    assert "To train its runs alone:" in page.text
+    (folder / "sweep.json").write_text(json.dumps({**content, "replicates": {"seed": [0, 1]}, "runs": runs}))
+    assert "labels" not in read(compare(folder).page).tables, "of other seeds on the same images"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import stdev
 
-from visionlab.reports import charts, comparing, settings, svg, verdicts
+from visionlab.reports import charts, comparing, labels, settings, svg, verdicts
 from visionlab.reports.importance import importance
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
@@ -16,6 +16,7 @@ from visionlab.reports.parallel import parallel
 from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis, Keep
 from visionlab.reports.trials import Sweep, Trial
+from visionlab.runs import write_csv
 
 
 def paired(sweep: Sweep) -> tuple[list[PairedTest], int]:
@@ -26,7 +27,7 @@ def paired(sweep: Sweep) -> tuple[list[PairedTest], int]:
 
 
 def write(sweep: Sweep, *, tests: list[PairedTest], untested: int) -> Path:
-    """Write report.html and figures/ into a sweep's directory.
+    """Write report.html and figures/ into a sweep's directory, and of a cross-validation labels.csv.
 
     It may be called at any time: while trials are under way, the page shows the best so far.
 
@@ -54,6 +55,7 @@ def write(sweep: Sweep, *, tests: list[PairedTest], untested: int) -> Path:
     if sweep.objective.endswith("/acc"):
         page.section("Cost", *comparing.costs(sweep.entries, sweep.objective, keep))
         page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
+    page.section("Labels to check", *labels_to_check(sweep))
     page.section("Failed trials", *failures(sweep))
     svg.write_files(drawn, target)
     return page.write(target)
@@ -105,8 +107,8 @@ def best(sweep: Sweep) -> list[Html]:
         test = sweep.tested(winner)
         if math.isfinite(test) and sweep.objective != "test/acc":
             each = sweep.test_accuracies(winner)
-            several = f"± {100 * stdev(each):.2f}, mean of {len(each)} runs" if len(each) > 1 else ""
-            items.append(Tile("Its test accuracy", percent(test), several or _interval(winner, "test")))
+            spread = f"± {100 * stdev(each):.2f}, mean of {len(each)} runs" if len(each) > 1 else ""
+            items.append(Tile("Its test accuracy", percent(test), spread or _interval(winner, "test")))
     done = f"{statuses.count('completed')} of {_total(sweep)}"
     items += [
         Tile("Trials", done, f"completed{', ' if others else ''}{others}"),
@@ -115,9 +117,12 @@ def best(sweep: Sweep) -> list[Html]:
     parts = [tiles(items)]
     if winner is not None:
         name = ", ".join(f"{key}={settings.written(value)}" for key, value in winner.overrides.items())
+        several = len(winner.entries) > 1
+        called = winner.entries[0].experiment if several else winner.entries[0].label
+        alone = "its runs alone" if several else "it alone"
         state = "of all" if _over(sweep) and "running" not in statuses else "so far"
         parts += [
-            note(f"The best {state}: {name or winner.entries[0].label}. To train it alone:"),
+            note(f"The best {state}: {name or called}. To train {alone}:"),
             code(command(sweep, winner)),
             note(comparing.luck(len(sweep.ranked), sweep.objective)),
         ]
@@ -235,6 +240,16 @@ def repetitions(sweep: Sweep, page: Path) -> list[Html]:
     heads += [Column(sweep.objective, form=partial(value_text, sweep.objective)), "status"]
     keys = [entry.key for _, entry, _, _ in single]
     return [table(heads, rows, keys=keys, filterable=len(rows) > 3, tall=len(rows) > 15, ident="repetitions")]
+
+
+def labels_to_check(sweep: Sweep) -> list[Html]:
+    """Of a cross-validation, the images that its best trial took for another class, which it lists in a file too."""
+    if set(sweep.replicates) != {"data.fold"} or sweep.best is None:
+        return []
+    folds = sweep.best.entries
+    found = labels.suspects(folds)
+    write_csv(sweep.directory / "labels.csv", found)
+    return labels.section(found, sum(len(entry.run.predictions("val")) for entry in folds), "labels.csv")
 
 
 def _known(value: float) -> float | None:
