@@ -99,6 +99,14 @@ def nothing_left(tmp_path):
         (["trainer.max_time='0:0:0:5'"], "DD:HH:MM:SS"),
         (["+trainer.check_val_every_n_epoch=11"], "give at most 2"),
         (["+trainer.val_check_interval=0.5"], "trainer.limit_train_batches makes epochs shorter"),
+        (
+            ["model.network._target_=nowhere_at_all.Net"],
+            "or start in the folder that it lies in",
+        ),
+        (
+            ["model.network._target_=visionlab.models.simple_cnn.Nett"],
+            "No module named 'visionlab.models.simple_cnn.Nett'",
+        ),
         (["scheduler=onecycle", "scheduler.pct_start=1.0"], "at least 0 and below 1"),
         (["trainer.deterministic=flase"], "true, false, warn"),
         (["optimizer.decay_biases_and_norms=no"], "true, false"),

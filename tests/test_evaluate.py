@@ -259,7 +259,12 @@ def test_code_of_ones_own_is_found_or_asked_for_and_its_changes_are_said(tmp_pat
             caplog.clear()
             use()
             assert f"since the run was trained, your code has changed: {code}" in caplog.text
-    del sys.modules["mine_elsewhere"]
+        code.write_text("from visionlab.models import nothing\n")
+        here.delitem(sys.modules, "mine_elsewhere")
+        with pytest.raises(ConfigError, match="which the run was trained with") as error:
+            visionlab.load(run)
+        assert "PYTHONPATH" not in error.value.remedy and "nothing" in error.value.remedy, "it is there, and is wrong"
+    sys.modules.pop("mine_elsewhere", None)
     for use in uses:
         with pytest.raises(ConfigError, match=r"mine_elsewhere\.Net, which the run was trained with") as error:
             use()

@@ -6,6 +6,7 @@ Imports neither torch nor lightning, except what a `_target_` of the config name
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,6 @@ def _check_targets(node: Any, path: str) -> None:
     if not target or path == "sweep":  # a sweep is no object: visionlab.sweeps reads its keys
         return
     import inspect
-    from importlib.util import find_spec
 
     from hydra.utils import get_object
 
@@ -185,7 +185,7 @@ def _check_targets(node: Any, path: str) -> None:
         raise ConfigError(
             f"{target} does not exist or cannot be imported",
             where=f"{path}._target_",
-            remedy="pip install 'visionlab[timm]'" if extra else str(error).splitlines()[-1],
+            remedy="pip install 'visionlab[timm]'" if extra else not_imported(target, error),
         ) from error
     except (ValueError, TypeError):
         return  # a builtin without a signature
@@ -197,6 +197,15 @@ def _check_targets(node: Any, path: str) -> None:
             raise ConfigError(
                 f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=nearest(key, parameters)
             )
+
+
+def not_imported(target: str, error: ImportError) -> str:
+    """Return what to do about a class that Hydra cannot import."""
+    package = target.partition(".")[0]
+    if find_spec(package) is None:
+        return f"install {package}, or start in the folder that it lies in, or put that into PYTHONPATH"
+    told = [line for line in str(error).splitlines()[1:] if not line.startswith("Are you sure")]
+    return told[0] if told else str(error)
 
 
 @functools.cache

@@ -241,7 +241,7 @@ def test_a_list_that_leaves_too_little_free_says_so(wish):
     index = index_of([len(sides)], sides)
     with pytest.raises(DataError, match="10 are said to be trained on and stay there") as error:
         split(index, **{f"{wish}_fraction": 0.2})
-    assert f"data.{wish}_fraction" in error.value.remedy and f"name some of {wish}" in error.value.remedy
+    assert f"data.{wish}_fraction" in error.value.remedy and f"mark some as {wish}" in error.value.remedy
 
 
 def test_a_copy_of_an_image_to_train_on_is_not_validated_on():

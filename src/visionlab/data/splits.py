@@ -141,7 +141,7 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
         raise DataError(
             f"no image is left to {name}: {len(rows)} images of {len(index.classes)} classes{stay}",
             where=str(index.root),
-            remedy=f"add images, name some of {key} in the list, or choose another data.{key}_fraction"
+            remedy=f"add images, mark some as {key} in the list, or choose another data.{key}_fraction"
             if told
             else f"add images or choose another data.{key}_fraction",
         )

@@ -12,6 +12,7 @@ from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, note, table
 
 SHOWN = 50
+COLUMNS = ("image", "label", "predicted", "label_probability", "confidence")
 
 
 def suspects(folds: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -49,10 +50,10 @@ def section(found: Sequence[Mapping[str, Any]], images: int, file: str) -> list[
         "image", "label", "taken for",
         Column("probability of the label", form=percent), Column("of the other", form=percent),
     ]  # fmt: skip
-    body = [[row[key] for key in ("image", "label", "predicted", "label_probability", "confidence")] for row in found]
+    body = [[row[key] for key in COLUMNS] for row in found[:SHOWN]]
     words = (
         f"Each of the {images:,} images was answered by the fold that had not learnt from it, and {len(found):,} were "
         "taken for another class. Where that is sure and the label improbable, the label may be wrong, or the image "
         f"hard: look at it. All of them: {file}."
     )
-    return [note(words), table(heads, body[:SHOWN], tall=True, filterable=True, ident="labels")]
+    return [note(words), table(heads, body, tall=True, filterable=True, ident="labels")]

@@ -248,7 +248,7 @@ def labels_to_check(sweep: Sweep) -> list[Html]:
         return []
     folds = sweep.best.entries
     found = labels.suspects(folds)
-    write_csv(sweep.directory / "labels.csv", found)
+    write_csv(sweep.directory / "labels.csv", found, labels.COLUMNS)
     return labels.section(found, sum(len(entry.run.predictions("val")) for entry in folds), "labels.csv")
 
 

@@ -145,7 +145,8 @@ def _tell_other_strides(config: DictConfig, data: ImageDataModule) -> None:
     if not expects or config.model.network.get("small_images") != "auto":
         return
     run = None if config.model.weights == "imagenet" else weights.run_of(config.model.weights)
-    chosen = "auto" if run is None else Run(run).config["model"]["network"].get("small_images", "auto")
+    kept = run is not None and (run / "config.yaml").is_file()
+    chosen = Run(run).config["model"]["network"].get("small_images", "auto") if run and kept else "auto"
     theirs, ours = is_small(chosen, expects.image_size), is_small("auto", data.image_size)
     if theirs != ours:
         log.warning(

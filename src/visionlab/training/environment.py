@@ -10,9 +10,11 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visionlab.checks import not_imported
 from visionlab.errors import ConfigError, UserError
 from visionlab.runs import Run
 
@@ -137,8 +139,9 @@ def require_code(run: Run, *groups: str) -> None:
         try:
             get_object(target)
         except ImportError as error:
-            folder = _folder(target.partition(".")[0], run.result.get("environment", {}).get("own_code", {}))
-            remedy = f"start from {folder}, or put that into PYTHONPATH" if folder else str(error).splitlines()[-1]
+            package, own = target.partition(".")[0], run.result.get("environment", {}).get("own_code", {})
+            folder = None if find_spec(package) else _folder(package, own)
+            remedy = f"start from {folder}, or put that into PYTHONPATH" if folder else not_imported(target, error)
             what = f"{target}, which the run was trained with, cannot be imported here"
             raise ConfigError(what, where=str(run.dir / "config.yaml"), remedy=remedy) from error
     for sentence in _edits(run):
