@@ -28,7 +28,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "accelerator": Text(or_null=True),
 }
 IN_FULL, SHOWN = 4, 20  # so many images with all their classes, so many with a line each; the rest is counted
-NAME = 30  # columns of an image's name
+NAME, CLASS = 30, 24  # columns of an image's name, of a class's, at most
 
 
 def predict(
@@ -117,15 +117,17 @@ def _show(
     from rich.text import Text
 
     images = counts.total()
+    in_full = images <= IN_FULL
     table = Table(box=None, pad_edge=False, width=min(80, console.width))
-    table.add_column("image", width=NAME, no_wrap=True)
-    table.add_column("class", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("image", max_width=NAME, no_wrap=True)
+    ratio, most = (1, None) if in_full else (None, CLASS)  # the room beside is the bar's, or the further classes'
+    table.add_column("class", overflow="ellipsis", no_wrap=True, ratio=ratio, max_width=most)
     table.add_column("confidence", justify="right", no_wrap=True)
-    table.add_column("" if images <= IN_FULL else "then", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("" if in_full else "then", overflow="ellipsis", no_wrap=True, ratio=1)
     for record in first:
         best, *others = record["top"]
         name = Text(_end_of(record["image"], NAME))
-        if images <= IN_FULL:
+        if in_full:
             table.add_row(name, Text(best["class"], "bold"), _percent(best), _bar(best))
             for each in others:
                 table.add_row("", Text(each["class"]), _percent(each), _bar(each))
@@ -135,10 +137,10 @@ def _show(
     console.print(table)
     if images > len(first):
         console.print(f"and {images - len(first):,} more{'' if written else '; out=<folder> writes all'}", style="dim")
-    if images > IN_FULL:
-        most = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common(8))
+    if not in_full:
+        first_few = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common(8))
         rest = f" and {len(counts) - 8} other classes" if len(counts) > 8 else ""
-        console.print(f"{images:,} images, named {most}{rest}", markup=False)
+        console.print(f"{images:,} images, named {first_few}{rest}", markup=False)
     if skipped:
         what = "file could not be read and was" if skipped == 1 else "files could not be read and were"
         console.print(f"{skipped:,} {what} skipped.")
