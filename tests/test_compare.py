@@ -507,6 +507,16 @@ def test_a_table_for_latex_leaves_out_what_no_run_has(tmp_path):
     assert text.splitlines()[5].endswith(r"& -- & -- \\")
 
 
+def test_a_name_leaves_out_what_is_null(tmp_path):
+    runs = []
+    for number, fraction in enumerate((None, 0.2, 0.5)):
+        config = {"data.test_fraction": fraction, "optimizer.momentum": 0.9 if fraction else None}
+        runs.append(make_run(tmp_path / str(number), seed=number, config=config))
+    names = [row["run"] for row in compare(*runs, out=tmp_path / "out").rows]
+    assert len(set(names)) == 3 and not any("null" in name for name in names)
+    assert names[1] == "test_fraction=0.2 momentum=0.9"
+
+
 def test_the_closing_table_says_how_sure_the_accuracy_is(tmp_path, capsys):
     """Wilson's interval of 7 of 10, as in statistics books: 0.397 to 0.892."""
     run = Run(make_run(tmp_path / "run"))

@@ -211,7 +211,8 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
     obvious = len({(entry.data, entry.model) for entry in begun}) == sum(bool(m[0].settings) for m in groups.values())
     for place, (group, members) in enumerate(groups.items()):
         for entry in members:
-            said = [key for key in columns if key in entry.settings and not obvious]
+            # What is null is not there, and the others say what they have.
+            said = [key for key in columns if entry.settings.get(key) is not None and not obvious]
             if titled:
                 namesakes = [one for key, title in titles.items() if title == titles[group] for one in groups[key]]
                 said = [key for key in said if _differ(namesakes, key)]
