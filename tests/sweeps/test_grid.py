@@ -198,7 +198,7 @@ def test_no_figure_of_the_last_table_is_cut_at_80_columns(capsys, tmp_path):
     tested, deviations = {"test/acc": 0.9078}, {"test/acc": 0.0321}
     best = Ranked(0, values, (0.9123,), (0.0456,), tested, deviations, 1234.5, (tmp_path / "run",), None)
     Display(plan, total=1, slots=1).close([best], [], [])
-    table = capsys.readouterr().out.partition("sweep ")[0]
+    table = capsys.readouterr().out.partition("\nrun ")[0]
     assert all(figure in table for figure in ("0.9123", "0.0456", "0.9078", "0.0321", "1234.5"))
     assert "…" not in table
     assert max(map(len, table.splitlines())) <= 80
