@@ -174,10 +174,13 @@ def test_a_cross_validation_lists_the_labels_to_check(tmp_path):
     runs, expected = [], {}
     for trial, skill in enumerate((0.6, 0.9)):
         for fold in (0, 1):
-            made = make_run(tmp_path / f"run-{trial}-{fold}", test=0, val=30, seed=10 * trial + fold, skill=skill)
+            # The best is tested too; of the test split each image would stand there once a fold.
+            made = make_run(tmp_path / f"run-{trial}-{fold}", test=40, val=30, seed=10 * trial + fold, skill=skill)
             text = (made / "predictions.csv").read_text().replace("val/", f"val/of-{fold}-")
             (made / "predictions.csv").write_text(text)
-            wrong = {row["image"]: row for row in Run(made).predictions if row["correct"] == "0"}
+            wrong = {
+                row["image"]: row for row in Run(made).predictions if row["correct"] == "0" and row["split"] == "val"
+            }
             expected.setdefault(trial, {}).update(wrong)
             overrides = {"model": f"net_{trial}", "data.fold": fold}
             runs.append({"dir": f"../../{made.name}", "trial": trial, "overrides": overrides, "status": "completed"})

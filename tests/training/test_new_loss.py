@@ -43,6 +43,16 @@ def test_the_loss_and_the_scheduler_of_the_guide_train(mine, tmp_path, mixed):
     assert losses == sorted(losses, reverse=True)
 
 
+def test_a_weight_that_is_no_class_weight_is_the_losss_own(mine, tmp_path):
+    """As a factor that is learnt: a tensor, but not one number a class."""
+    with (tmp_path / "mine.py").open("a") as file:
+        file.write("\n\nimport torch\n\n\nclass Scaled(Brier):\n    def __init__(self, num_classes):\n")
+        file.write("        super().__init__(num_classes)\n        self.weight = torch.tensor(2.0)\n")
+    (tmp_path / "my_conf/loss/brier.yaml").write_text("_target_: mine.Scaled\n")
+    run = visionlab.train([*QUICK, *mine, "trainer.max_epochs=1"], directory=tmp_path / "run")
+    assert 0 < run.result["metrics"]["val/loss"] < 4
+
+
 def test_the_loss_of_the_guide_is_what_it_says(mine):
     """By hand: probabilities 3/4 and 1/4; of the first class 2 * (1/16 + 1/16), of shares of one half the same."""
     from mine import Brier
