@@ -15,9 +15,8 @@ import visionlab
 from quick import QUICK
 from visionlab.config import compose
 from visionlab.errors import CheckpointError, ConfigError, DataError, RunError
-from visionlab.evaluate import _refuse_learnt
 from visionlab.runs import Run
-from visionlab.training import build, evaluation
+from visionlab.training import build, evaluation, learnt
 
 
 @pytest.fixture
@@ -388,9 +387,9 @@ def test_images_of_one_name_but_other_contents_were_not_learnt():
         return SimpleNamespace(splits=splits, index=index, store=store)
 
     then, now = holding(2, digests=[[1], [2], [3]]), holding(0, 2, digests=[[4], [2], [3]])
-    _refuse_learnt("test", "options", now, then)
+    learnt.refuse("test", "options", now, then)
     with pytest.raises(ConfigError, match="of 2 in test it has seen 1"):
-        _refuse_learnt("test", "options", holding(0, 2, digests=[[1], [2], [3]]), then)
+        learnt.refuse("test", "options", holding(0, 2, digests=[[1], [2], [3]]), then)
 
 
 @pytest.mark.parametrize("spelled", ["./{}", "{}"])

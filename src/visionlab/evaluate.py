@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +17,6 @@ from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
-    from visionlab.data.index import IntArray
-    from visionlab.data.module import ImageDataModule
     from visionlab.training.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
@@ -29,10 +26,6 @@ RULES: dict[str, Number | Choice | Text] = {
     "batch_size": Number(1, whole=True, or_null=True),
     "accelerator": Text(or_null=True),
 }
-HOW = {  # keys that say how they are read, and change neither which there are nor where they are
-    "image_size", "resize", "crop_ratio", "mean", "std", "batch_size", "sampler", "expand", "cache_dir", "workers",
-    "download",
-}  # fmt: skip
 
 
 def evaluate(
@@ -66,7 +59,7 @@ def evaluate(
         raise error
     from visionlab.data.index import canonical
     from visionlab.prediction.mirrored import Mirrored
-    from visionlab.training import build, checkpoint_io, devices, environment, evaluation, outcome
+    from visionlab.training import build, checkpoint_io, devices, environment, evaluation, learnt, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
     environment.require_code(run, "model", "loss")
@@ -86,14 +79,7 @@ def evaluate(
     devices.check(plain["trainer"])
     try:
         module = build.data_module(config, divided=split != "all")
-        changed = _divides_anew(trained.data, data or {})
-        if (split in ("val", "test") and changed) or (split == "all" and not _elsewhere(trained.data, data or {})):
-            try:
-                then = build.data_module(trained)
-            except DataError as error:  # as of a list that is gone, which is no reason to refuse another
-                log.warning("whether the run was trained on some of these cannot be seen any more: %s", error.what)
-            else:
-                _tell_learnt(module, then) if split == "all" else _refuse_learnt(split, str(changed), module, then)
+        learnt.check(split, module, trained, data or {})
     except DataError as error:
         if error.where != "data.root":
             raise
@@ -127,57 +113,6 @@ def evaluate(
         figures = {f"{split}/{name}": value for name, value in found.metrics.items()}
         runs.write_atomically(folder / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return found
-
-
-def _divides_anew(trained: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
-    """Return a key by which the images of a run may be divided otherwise than it was trained; None without one.
-
-    Those below another folder are others, and those that a list or a name chooses from the same one perhaps not.
-    """
-    if _elsewhere(trained, data):
-        return None
-    return next((key for key, value in data.items() if key not in {"root", *HOW} and trained.get(key) != value), None)
-
-
-def _elsewhere(trained: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    """Whether the images lie below another folder than those of a run."""
-    places = [Path(str(root)).expanduser().resolve() for root in (trained.get("root"), data.get("root"))]
-    return "root" in data and places[0] != places[1]
-
-
-def _refuse_learnt(split: str, key: str, now: "ImageDataModule", then: "ImageDataModule") -> None:
-    """Refuse a split with images that the run was trained on, or, to test on, that its best epoch was chosen by.
-
-    Raises:
-        ConfigError: It has some.
-    """
-    rows = getattr(now.splits, split)
-    chosen_by = (then.splits.train, then.splits.val) if split == "test" else (then.splits.train,)
-    if known := _known(now, rows, then, *chosen_by):
-        raise ConfigError(
-            f"data.{key} would divide anew the images that the run was trained on: of {len(rows):,} in {split} it has "
-            f"seen {known:,}",
-            where=f"data.{key}",
-            remedy="leave it out, train a run with it, or name other images with data={root: <folder>}",
-        )
-
-
-def _tell_learnt(now: "ImageDataModule", then: "ImageDataModule") -> None:
-    """Say how many of all images are no test of the run."""
-    rows = now.splits.train
-    learnt, chosen_by = (_known(now, rows, then, part) for part in (then.splits.train, then.splits.val))
-    if learnt or chosen_by:
-        log.warning(
-            "of these %s images the run was trained on %s, and its best epoch was chosen by %s: their figures are no "
-            "test of it",
-            *(f"{count:,}" for count in (len(rows), learnt, chosen_by)),
-        )
-
-
-def _known(now: "ImageDataModule", rows: "IntArray", then: "ImageDataModule", *parts: "IntArray") -> int:
-    """Count the images of some rows that are in some parts of a training, whatever their names."""
-    seen = {then.store.digests[row].tobytes() for part in parts for row in part}
-    return sum(now.store.digests[row].tobytes() in seen for row in rows)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="evaluate")
