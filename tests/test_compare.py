@@ -14,7 +14,7 @@ from fabricate import make_run, make_sweep
 from reading_html import read
 from visionlab.compare import compare, main
 from visionlab.errors import RunError
-from visionlab.reports import closing, svg, verdicts
+from visionlab.reports import closing, latex, svg, verdicts
 from visionlab.reports.latex import escaped
 from visionlab.reports.numbers import MISSING
 from visionlab.reports.page import Html
@@ -99,13 +99,54 @@ def test_the_page_says_who_is_really_better_and_who_is_not(three, tmp_path):
     assert "the difference can be chance" in page
 
 
-def test_repetitions_are_not_tested_against_each_other(three, tmp_path):
+def test_repetitions_are_tested_together_against_another_experiment(three, tmp_path, capsys):
     found = compare(*three, out=tmp_path / "out")
-    assert {frozenset((test.a, test.b)) for test in found.tests} == {
-        frozenset((f"net_a seed {seed}", "net_b")) for seed in (0, 1)
-    }
-    assert sorted(test.adjusted / test.p for test in found.tests) == pytest.approx([1, 2]), "corrected for two pairs"
+    (test,) = found.tests
+    assert (test.a, test.b, test.runs, found.untested) == ("net_a", "net_b", (2, 1), 0)
+    mean = fmean(result(directory)["metrics"]["test/acc"] for directory in three[:2])
+    assert test.difference == pytest.approx(mean - result(three[2])["metrics"]["test/acc"])
+    text = read(found.page).text
+    assert "t test of the difference of the means" in text and "McNemar's test" not in text
+    assert "given the deviation of the other" in text
+    main([*map(str, three), "--out", str(tmp_path / "out")])
+    assert "means of 2 and 1 run on 600 images" in " ".join(capsys.readouterr().out.split())
     assert compare(*three[:2], out=tmp_path / "alone").tests == []
+
+
+def test_a_repeated_experiment_is_as_good_as_its_mean_and_not_as_its_luckiest_run(tmp_path):
+    skills = {("lucky", 0): 0.95, ("lucky", 1): 0.6, ("lucky", 2): 0.6, ("even", 0): 0.85, ("even", 1): 0.85}
+    runs = [
+        make_run(
+            tmp_path / f"{name}{seed}", test=600, seed=place, skill=skill,
+            config={"model.name": name, "seed": seed}, result={"seed": seed, "model": {"name": name}},
+        )
+        for place, ((name, seed), skill) in enumerate(skills.items())
+    ]  # fmt: skip
+    found = compare(*runs, out=tmp_path / "out")
+    (test,) = found.tests
+    assert (test.a, test.runs, test.better) == ("even", (2, 3), None)
+    text, (first, second) = read(found.page).text, [f"{100 * row['test/acc']:.2f}" for row in found.experiments]
+    best = text.partition("Best test accuracy")[2].partition("Second test accuracy")
+    assert first in best[0] and "even · ± " in best[0] and "mean of 2 runs" in best[0]
+    assert second in best[2] and "mean of 3 runs" in best[2]
+
+
+def test_experiments_of_one_name_are_told_apart(tmp_path):
+    """Here what they differ in is no column: their files name the model wrongly."""
+    runs = [
+        make_run(tmp_path / f"{name}{seed}", config={"model.name": name, "seed": seed}, seed=place)
+        for place, (name, seed) in enumerate([("x", 0), ("x", 1), ("y", 0), ("y", 1)])
+    ]
+    found = compare(*runs, out=tmp_path / "out")
+    assert [(test.a == test.b, test.runs) for test in found.tests] == [(False, (2, 2))]
+    assert len({row["experiment"] for row in found.experiments}) == 2
+
+
+def test_a_run_that_lies_in_two_folders_is_no_second_seed(three, tmp_path):
+    copy = tmp_path / "elsewhere" / three[2].name
+    shutil.copytree(three[2], copy)
+    (test,) = compare(*three, copy, out=tmp_path / "out").tests
+    assert test.runs == (2, 1)
 
 
 def test_files_of_the_same_names_are_not_taken_for_the_same_images(three, tmp_path):
@@ -181,13 +222,37 @@ def test_the_folds_of_a_cross_validation_are_tested_as_one(tmp_path, capsys):
         f"{100 * stdev(accuracies):.2f}",
         "%",
     ]
-    # One that is not complete is on other images than the whole ones.
+    # One that is not complete is on fewer images than the whole ones, and does not keep them from being tested.
     found = compare(*(run for key, run in runs.items() if key != ("narrow", 1)), out=tmp_path / "less")
     assert (found.tests, found.untested) == ([], 2)
+    third = make_run(tmp_path / "third", test=0, val=50, skill=1, seed=9, config={"data.folds": 3, "data.fold": 0})
+    text = (third / "predictions.csv").read_text().replace("val/", "val/of-0-")
+    (third / "predictions.csv").write_text(text)
+    found = compare(*runs.values(), third, out=tmp_path / "more")
+    assert (found.tests[0].images, len(found.tests), found.untested) == (150, 1, 1)
+
+
+def test_of_two_copies_of_a_cross_validation_one_is_tested_and_not_the_better_folds(tmp_path):
+    def folds(place, momentum, skills):
+        for fold, skill in enumerate(skills):
+            config = {"data.folds": 2, "data.fold": fold, "optimizer.momentum": momentum, "seed": 0}
+            run = make_run(
+                tmp_path / place / f"run{fold}-{momentum}", test=0, val=200, skill=skill, seed=fold, config=config
+            )
+            text = (run / "predictions.csv").read_text().replace("val/", f"val/of-{fold}-")
+            (run / "predictions.csv").write_text(text)
+            yield run
+
+    runs = [*folds("one", 0.5, (0.9, 0.5)), *folds("other", 0.5, (0.5, 0.9)), *folds("one", 0.9, (0.7, 0.7))]
+    found = compare(*runs, out=tmp_path / "out")
+    (test,) = found.tests
+    assert abs(test.difference) < 0.1 and found.untested == 0
+    names = {row["experiment"]: row["val/acc"] for row in found.experiments}
+    assert test.difference == pytest.approx(max(names.values()) - min(names.values()))
 
 
 def test_the_best_of_several_is_said_to_be_lucky(three, tmp_path):
-    said = "The best of 3 on the same test images is the best in part by luck"
+    said = "The best of 2 on the same test images is the best in part by luck"
     assert said in read(compare(*three, out=tmp_path / "out").page).text
     assert "by luck" not in read(compare(three[0], out=tmp_path / "alone").page).text
 
@@ -217,14 +282,14 @@ def test_a_run_that_is_gone_is_no_answer(three, tmp_path):
     assert page.tables["failures"][1][2:] == ["missing", "its directory is gone"]
 
 
-def test_a_sweep_is_tested_by_what_it_sought_and_not_where_its_trials_are_repeated(tmp_path):
+def test_a_sweep_is_tested_by_what_it_sought(tmp_path):
     sweep = make_sweep(tmp_path, trials=3, failed=0)
     for run in tmp_path.glob("*/result.json"):
         Run(run.parent).update(metrics=json.loads(run.read_text())["metrics"] | {"test/acc": 0.5})
     found = compare(sweep)
     assert found.metric == "val/acc" and len(found.tests) == 3
     content = json.loads((sweep / "sweep.json").read_text())
-    (sweep / "sweep.json").write_text(json.dumps(content | {"replicates": {"seed": [0]}}))
+    (sweep / "sweep.json").write_text(json.dumps(content | {"objectives": {"val/loss": "min"}}))
     assert compare(sweep).tests == []
 
 
@@ -247,11 +312,12 @@ def test_the_table_of_runs_agrees_with_the_results(three, tmp_path):
 
 
 def test_the_table_of_tests_agrees_with_the_accuracies(three, tmp_path):
-    found = compare(*three, out=tmp_path / "out")
+    level = make_run(tmp_path / "level", test=600, seed=3, skill=0.85, config={"model.name": "net_c"})
+    found = compare(*three[1:], level, out=tmp_path / "out")
     accuracies = {row["run"]: row["test/acc"] for row in found.rows}
     head, *body = read(found.page).tables["tests"]
     assert head[:7] == ["A", "B", "verdict", "difference", "95 % CI", "only A right", "only B right"]
-    assert [(cells[1], cells[2]) for cells in body] == [("net_b", "A is better")] * 2
+    assert len(body) == 3 and [cells[2] for cells in body if cells[1] == "net_b"] == ["A is better"] * 2
     for a, b, _, difference, interval, only_a, only_b, *_ in body:
         gap = 100 * (accuracies[a] - accuracies[b])
         low, high = map(float, interval.split(" to "))
@@ -573,3 +639,9 @@ def test_charts_that_an_earlier_comparison_left_are_gone_and_those_of_other_page
 def test_a_path_is_named_by_its_last_part_where_that_tells_it_apart(tmp_path, weights, labels):
     runs = [make_run(tmp_path / str(number), config={"model.weights": weight}) for number, weight in enumerate(weights)]
     assert [row["run"] for row in visionlab.compare(*runs, out=tmp_path / "out").rows] == labels
+
+
+def test_a_table_for_latex_writes_long_times_as_whole_minutes():
+    row = {"experiment": "a", "runs": 1, "test/acc": 0.5, "test/acc sd": None, "val/acc": None, "parameters": 5}
+    assert "& 2,160 " in latex.write([row | {"seconds": 36 * 3600}])
+    assert "& 0.1 " in latex.write([row | {"seconds": 5}])

@@ -29,8 +29,8 @@ class Comparison:
         rows: A row a run, with raw numbers; `pandas.DataFrame(comparison.rows)` works.
         tex: A table for LaTeX, a row an experiment.
         experiments: The same: the mean of its runs with other seeds or folds, their deviation and their number.
-        tests: McNemar's test of each pair of runs on the same images, repetitions of one experiment aside, and all
-            folds of a cross-validation as one; none of a single sweep whose trials are repeated with other seeds.
+        tests: A test of each pair of experiments on the same images: McNemar's of single runs, of those that were
+            repeated with other seeds a t test of their means; all folds of a cross-validation count as one run.
         untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
         metric: The accuracy that the runs are ranked by.
     """
@@ -60,7 +60,7 @@ def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Co
     Raises:
         RunError: A directory is missing or holds no run, or a sweep has none yet.
     """
-    from visionlab.reports import compare_page, comparing, latex, sweep_page, verdicts
+    from visionlab.reports import compare_page, comparing, latex, pairing, sweep_page, verdicts
     from visionlab.reports.gather import gather
 
     places = [one.dir if isinstance(one, Run) else one for one in directories]
@@ -80,7 +80,7 @@ def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Co
         tests, untested = sweep_page.paired(sweep)
         page, csv = sweep_page.write(sweep, tests=tests, untested=untested), sweep.directory / "runs.csv"
     else:
-        tests, untested = verdicts.paired_tests(gathered.entries, metric)
+        tests, untested = pairing.paired_tests(gathered.entries, metric)
         folder = out_folder(out if out is not None else Path("outputs") / "comparisons" / _name(places))
         page = compare_page.write(gathered, folder / "comparison.html", tests=tests, untested=untested, metric=metric)
         csv = folder / "comparison.csv"

@@ -211,6 +211,9 @@ def test_a_cross_validation_lists_the_labels_to_check(tmp_path):
         (folder / row["dir"] / "predictions.csv").write_text("\n".join(made) + "\n")
     assert "labels" not in read(compare(folder).page).tables
     assert (folder / "labels.csv").read_text().splitlines() == ["image,label,predicted,label_probability,confidence"]
+    (folder / runs[0]["dir"] / "predictions.csv").unlink()
+    (folder / runs[2]["dir"] / "predictions.csv").unlink()
+    assert "labels" not in read(compare(folder).page).tables, "nor is there a traceback"
     (folder / "sweep.json").write_text(json.dumps({**content, "replicates": {"seed": [0, 1]}, "runs": runs}))
     assert "labels" not in read(compare(folder).page).tables, "of other seeds on the same images"
 

@@ -29,7 +29,7 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
         badge="" if len(done) == len(entries) else f"{len(done)} of {len(entries)} completed",
         badge_kind="warn",
     )
-    chosen = len(comparing.ranked(entries, metric))
+    chosen = len({entry.group for entry in comparing.ranked(entries, metric)})
     luck = note(comparing.luck(chosen, metric))
     page.section("Summary", _remarks(gathered), tiles(_headline(gathered, metric)), luck)
     page.section("Runs", comparing.run_table(gathered, entries, path, metric))
@@ -58,18 +58,20 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
 
 
 def _headline(gathered: Gathered, metric: str) -> list[Tile]:
+    """The three best experiments, of which a repeated one is as good as the mean of its runs, not as its luckiest."""
     items = []
     words = {"test/acc": "test accuracy", "val/acc": "validation accuracy"}[metric]
-    for place, entry in zip(("Best", "Second", "Third"), comparing.ranked(gathered.entries, metric), strict=False):
-        interval = comparing.interval(entry, metric.partition("/")[0])
-        items.append(
-            Tile(
-                f"{place} {words}",
-                percent(entry.metric(metric)),
-                f"{entry.label} · 95\u00a0%\u00a0CI {interval}",
-                place == "Best",
-            )
+    known = [row for row in verdicts.experiments(gathered.entries) if row[metric] is not None]
+    single = {str(entry.run.dir): entry for entry in gathered.entries}
+    for place, row in zip(("Best", "Second", "Third"), known, strict=False):
+        count, entry = row[f"{metric} runs"], single[row["directories"][0]]
+        told = (
+            f"± {100 * row[f'{metric} sd']:.2f}, mean of {count} runs"
+            if count > 1
+            else f"95\u00a0%\u00a0CI {comparing.interval(entry, metric.partition('/')[0])}"
         )
+        name = row["experiment"] if count > 1 else entry.label
+        items.append(Tile(f"{place} {words}", percent(row[metric]), f"{name} · {told}", place == "Best"))
     return items
 
 

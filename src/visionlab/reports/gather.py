@@ -224,6 +224,11 @@ def _name(entries: list[Entry], columns: list[str]) -> None:
                 parts.append(entry.model or entry.run.dir.name)
             entry.experiment = " ".join([*parts, *told[:4]])
             entry.group, entry.hue = place, colour(place)
+    called = Counter(name for members in groups.values() for name in {entry.experiment for entry in members})
+    for members in groups.values():
+        for entry in members:
+            if called[entry.experiment] > 1:
+                entry.experiment += f" {members[0].run.dir.name[-4:]}"
             repetition = _repetition(entry, members) if len(members) > 1 else []
             entry.label = " ".join([entry.experiment, *(f"{name} {value}" for name, value in repetition)])
     if len(groups) > 8:  # more than there are colours: one a model, where that is telling

@@ -29,7 +29,7 @@ def write(experiments: Sequence[Mapping[str, Any]]) -> str:
     for row in experiments:
         accuracies = (_accuracy(row[f"{split}/acc"], row[f"{split}/acc sd"]) for split in splits)
         parameters, seconds = row["parameters"], row["seconds"]
-        cost = ("--" if parameters is None else f"{parameters:,}", "--" if seconds is None else f"{seconds / 60:.3g}")
+        cost = ("--" if parameters is None else f"{parameters:,}", "--" if seconds is None else _minutes(seconds))
         lines.append(_row([escaped(row["experiment"]), *([str(row["runs"])] if repeated else []), *accuracies, *cost]))
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
@@ -41,6 +41,10 @@ def escaped(text: str) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + " \\\\"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.0f}" if seconds >= 6000 else f"{seconds / 60:.1f}"
 
 
 def _accuracy(mean: float | None, deviation: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Whether one run is better than another on the same images, or only luckier."""
+"""Whether one run, or one repeated experiment, is better than another on the same images, or only luckier."""
 
 import math
 from collections.abc import Sequence
@@ -8,26 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionlab.reports.reading import Predictions
-from visionlab.reports.statistics import Z95
 
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two runs on the same images.
+    """Two runs, or two experiments of several runs each, on the same images.
 
-    `only_a` and `only_b` count the images that only one of them has right; `p` is McNemar's mid-p value, `adjusted` the
-    same after Holm's correction for the number of pairs on the page.
+    `only_a` and `only_b` count the images that only one of them has right, of several runs in the mean over all pairs
+    of a run of A and one of B. `p` is McNemar's mid-p value of two single runs, else that of a t test, see `each_pair`;
+    `adjusted` the same after Holm's correction for the number of pairs on the page. `error` is the standard error of
+    the difference, `freedom` its degrees of freedom: infinite for two single runs, whose interval is Wald's.
     """
 
     a: str
     b: str
     images: int
-    only_a: int
-    only_b: int
+    only_a: float
+    only_b: float
     p: float
     adjusted: float
+    error: float
+    freedom: float = math.inf
+    runs: tuple[int, int] = (1, 1)
 
     @property
     def difference(self) -> float:
@@ -36,14 +40,20 @@ class PairedTest:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of the difference (Wald's, for paired shares)."""
-        spread = self.only_a + self.only_b - (self.only_a - self.only_b) ** 2 / self.images
-        half = Z95 * math.sqrt(max(0.0, spread)) / self.images
+        """The 95 % confidence interval of the difference."""
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, self.freedom)) * self.error
         return self.difference - half, self.difference + half
 
     @property
+    def repeated(self) -> bool:
+        """Whether either was trained more than once, so that the verdict is about more than two trained networks."""
+        return self.runs != (1, 1)
+
+    @property
     def better(self) -> str | None:
-        """The run that is better beyond chance, None if neither is."""
+        """The one that is better beyond chance, None if neither is."""
         if self.adjusted >= LEVEL:
             return None
         return self.a if self.difference > 0 else self.b
@@ -83,30 +93,75 @@ def same_images(a: Predictions, b: Predictions) -> bool:
     return len(a) == len(b) and dict(zip(a.images, a.target, strict=True)) == dict(zip(b.images, b.target, strict=True))
 
 
-def each_pair(names: Sequence[str], predicted: Sequence[Predictions], groups: Sequence[int]) -> list[PairedTest]:
-    """Test each run against each later one of another group.
+def each_pair(names: Sequence[str], answers: Sequence[Sequence[Predictions]]) -> list[PairedTest]:
+    """Test each experiment against each later one.
+
+    Two single runs by McNemar's test, which is about these two trained networks. Where one was repeated, by a t test of
+    the difference of the mean accuracies, which is about any networks of these two trainings on any images of this
+    kind: its variance has a part from the runs and one from the images, estimated as in a two-way analysis of variance
+    with random effects (Searle, Casella and McCulloch, "Variance components", 1992), and never less than either alone.
+    An experiment of a single run is given the other's deviation. Its degrees of freedom are Satterthwaite's.
 
     Args:
-        names: `[R]`, what the runs are called.
-        predicted: `[R]`, their predictions, all on the `same_images`.
-        groups: `[R]`, equal for repetitions of one experiment: that one of its seeds is better says nothing.
+        names: `[E]`, what the experiments are called.
+        answers: `[E]`, the predictions of the runs of each, all on the `same_images`.
 
     Returns:
-        A test a pair, corrected for the number of all pairs: which run is best was not known beforehand.
+        A test a pair, corrected for the number of all pairs: which is best was not known beforehand.
     """
-    first, second = np.triu_indices(len(names), 1)
-    across = np.asarray(groups)[first] != np.asarray(groups)[second]
-    first, second = first[across], second[across]
-    if not len(first):
+    from scipy.stats import t
+
+    a, b = np.triu_indices(len(names), 1)
+    if not len(a):
         return []
-    # Floats, whose product is many times as fast as that of integers; counts are exact up to 2^24 images.
-    right = np.stack([p.correct[np.argsort(p.images, kind="stable")] for p in predicted]).astype(np.float32)  # [R, N]
-    only = (right @ (1 - right).T).astype(np.int64)  # [R, R]: right of the row, wrong of the column
-    only_a, only_b = only[first, second], only[second, first]
-    p = mcnemar(only_a, only_b)
-    columns = zip(first, second, only_a, only_b, p, holm(p), strict=True)
-    images = right.shape[1]
+    right = [np.stack([p.correct[np.argsort(p.images, kind="stable")] for p in runs]).astype(float) for runs in answers]
+    runs = np.array([len(each) for each in right])
+    share = np.stack([each.mean(0) for each in right])  # [E, N], of the runs that have an image right
+    n = share.shape[1]
+    only = share @ (1 - share).T  # [E, E]: images that the row has right and the column wrong
+    only_a, only_b = only[a, b], only[b, a]
+    difference = (only_a - only_b) / n
+    squares = (share**2).sum(1)
+    of_images = np.maximum(0, (squares[a] + squares[b] - 2 * (share @ share.T)[a, b]) / n - difference**2) / n
+
+    deviation, rest = np.array([_spread(each) for each in right]).T  # of an accuracy over runs; of what is left
+    among = [np.where(runs[x] > 1, deviation[x], deviation[y]) / runs[x] for x, y in ((a, b), (b, a))]
+    left = [np.where(runs[x] > 1, rest[x], rest[y]) / runs[x] for x, y in ((a, b), (b, a))]
+    of_runs = among[0] + among[1]
+    # Both parts hold what is left, so it is in their sum once too often.
+    variance = np.maximum.reduce([of_images, of_runs, of_images + of_runs - left[0] - left[1]])
+    known = (runs[a] > 1) & (runs[b] > 1)
+    # The variance of the variance, for Satterthwaite: a deviation that is lent makes one part of both.
+    doubt = np.where(
+        known,
+        among[0] ** 2 / np.maximum(1, runs[a] - 1) + among[1] ** 2 / np.maximum(1, runs[b] - 1),
+        of_runs**2 / np.maximum(1, np.maximum(runs[a], runs[b]) - 1),
+    ) + of_images**2 / max(1, n - 1)
+    repeated = (runs[a] > 1) | (runs[b] > 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # two that agree on every image in all runs
+        freedom = np.where(repeated & (doubt > 0), variance**2 / doubt, np.inf)
+        p = np.where(
+            np.isclose(only_a, only_b, rtol=0, atol=1e-6),
+            1.0,
+            2 * t.sf(np.abs(difference) / np.sqrt(variance), freedom),
+        )
+    whole = [np.rint(counts).astype(np.int64) for counts in (only_a, only_b)]
+    p = np.where(repeated, p, mcnemar(*whole))
+    error = np.sqrt(np.where(repeated, variance, of_images))
+    columns = (each.tolist() for each in (a, b, only_a, only_b, p, holm(p), error, freedom))
     return [
-        PairedTest(names[a], names[b], images, int(of_a), int(of_b), float(value), float(corrected))
-        for a, b, of_a, of_b, value, corrected in columns
+        PairedTest(names[i], names[j], n, of_a, of_b, value, corrected, spread, degrees, (len(right[i]), len(right[j])))
+        for i, j, of_a, of_b, value, corrected, spread, degrees in zip(*columns, strict=True)
     ]
+
+
+def _spread(right: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the variance of an accuracy over its runs, and of it that of what neither run nor image explains.
+
+    Args:
+        right: float `[R, N]`, 1 where a run has an image right; of a single run both are 0.
+    """
+    if len(right) < 2:
+        return 0.0, 0.0
+    of_runs = float(right.mean(1).var(ddof=1))
+    return of_runs, max(0.0, float(right.var(0, ddof=1).mean()) - of_runs) / right.shape[1]

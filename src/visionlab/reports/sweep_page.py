@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import stdev
 
-from visionlab.reports import charts, comparing, labels, settings, svg, verdicts
+from visionlab.reports import charts, comparing, labels, pairing, settings, svg, verdicts
 from visionlab.reports.importance import importance
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
@@ -20,10 +20,8 @@ from visionlab.runs import write_csv
 
 
 def paired(sweep: Sweep) -> tuple[list[PairedTest], int]:
-    """Test its runs pairwise, see `verdicts.paired_tests`; where seeds are repeated, their deviations tell more."""
-    if set(sweep.replicates) - {"data.fold"} or not sweep.objective.endswith("/acc"):
-        return [], 0
-    return verdicts.paired_tests(sweep.entries, sweep.objective)
+    """Test its trials pairwise, see `pairing.paired_tests`; none where it does not seek an accuracy."""
+    return pairing.paired_tests(sweep.entries, sweep.objective) if sweep.objective.endswith("/acc") else ([], 0)
 
 
 def write(sweep: Sweep, *, tests: list[PairedTest], untested: int) -> Path:
@@ -247,6 +245,8 @@ def labels_to_check(sweep: Sweep) -> list[Html]:
     if set(sweep.replicates) != {"data.fold"} or sweep.best is None:
         return []
     folds = sweep.best.entries
+    if not all("val" in entry.run.splits for entry in folds):  # a file of predictions is gone
+        return []
     found = labels.suspects(folds)
     write_csv(sweep.directory / "labels.csv", found, labels.COLUMNS)
     return labels.section(found, sum(len(entry.run.predictions("val")) for entry in folds), "labels.csv")

@@ -2,82 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from visionlab.reports.comparing import completed, main_metric, ranked
+from visionlab.reports.comparing import completed, main_metric
 from visionlab.reports.gather import Entry
-from visionlab.reports.numbers import MISSING, count, percent
+from visionlab.reports.numbers import MISSING, percent
 from visionlab.reports.page import Column, Html, callout, note, table
-from visionlab.reports.paired import PairedTest, each_pair, same_images
-from visionlab.reports.reading import Predictions, pooled
-from visionlab.reports.settings import repeats
+from visionlab.reports.paired import PairedTest
+from visionlab.reports.pairing import FOLDS
 
 MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs with the best one
-FOLDS = " folds"  # ends the name of a whole cross-validation
 _SPLITS = {"test": "test", "val": "validation"}
-
-
-def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest], int]:
-    """Test the runs pairwise on the split of the metric, the best first; only those on the same images as the best.
-
-    Repetitions of one experiment are not tested against each other. All folds of a cross-validation are tested as one:
-    each image as it was answered by the network that had not learnt from it.
-
-    Returns:
-        The tests, and how many completed runs have no part in them.
-    """
-    split = metric.partition("/")[0]
-    known = _candidates([entry for entry in ranked(entries, metric) if split in entry.run.splits], metric)
-    alike = [
-        one for one in known if _same_files(known[0], one, split) and same_images(known[0].predicted, one.predicted)
-    ]
-    tested = sum(len(one.entries) for one in alike)
-    names, groups = [one.name for one in alike], [one.entries[0].group for one in alike]
-    return each_pair(names, [one.predicted for one in alike], groups), len(completed(entries)) - tested
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A run, or all folds of a cross-validation, with its answers."""
-
-    name: str
-    entries: list[Entry]
-    predicted: Predictions
-    accuracy: float
-
-
-def _candidates(entries: Sequence[Entry], metric: str) -> list[_Candidate]:
-    """Put the folds of each cross-validation that are all there together; the best candidate first."""
-    split = metric.partition("/")[0]
-    found, folds = [], dict[tuple[Any, ...], dict[int, Entry]]()
-    for entry in entries:
-        count, fold = entry.settings.get("data.folds"), entry.settings.get("data.fold")
-        if split == "val" and isinstance(count, int) and isinstance(fold, int):
-            others = (value for key, value in entry.settings.items() if repeats(key) and key != "data.fold")
-            folds.setdefault((entry.group, count, *map(str, others)), {}).setdefault(fold, entry)
-    for (_, count, *_), members in folds.items():
-        if len(members) == count:
-            each = [members[fold].run.predictions(split) for fold in sorted(members)]
-            name = f"{members[0].label.replace(' fold 0', '')} over {count}{FOLDS}"
-            found.append(
-                _Candidate(name, [*members.values()], together := pooled(each), float(together.correct.mean()))
-            )
-    taken = {entry.key for one in found for entry in one.entries}
-    found += [
-        _Candidate(entry.label, [entry], entry.run.predictions(split), entry.metric(metric))
-        for entry in entries
-        if entry.key not in taken
-    ]
-    return sorted(found, key=lambda one: -one.accuracy)
-
-
-def _same_files(a: _Candidate, b: _Candidate, split: str) -> bool:
-    """Whether nothing says that images of the same names are others: folders of two cameras have the same names."""
-    contents = [sorted(str(entry.contents(split)) for entry in one.entries) for one in (a, b)]
-    unknown = any("None" in each for each in contents)
-    return a.entries[0].data == b.entries[0].data if unknown else contents[0] == contents[1]
 
 
 def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]:
@@ -88,37 +24,56 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
     best = found[0].a
     shown = found if len(found) <= MOST_PAIRS else [t for t in found if t.a == best]
     against_best = len(shown) > 1 and all(t.a == best for t in shown)
+    repeated = any(t.repeated for t in shown)
     heads: list[Column | str] = [
         *(["A is compared with"] if against_best else ["A", "B"]),
+        *([Column("runs", hint="Of A and of the other")] if repeated else []),
         Column("verdict", hint="At the level of 5 %, by the corrected p"),
         Column("difference", form=_points, hint="Accuracy of A less that of the other, in percentage points"),
         Column("95 % CI", form=lambda ends: ends.text, numeric=True, hint="Of the difference"),
-        Column("only A right", form=count, hint="Images"),
-        Column("only the other" if against_best else "only B right", form=count, hint="Images"),
-        Column("p", form=_p, hint="McNemar, mid-p"),
+        Column("only A right", form=_images, hint="Images, in the mean over pairs of runs"),
+        Column("only the other" if against_best else "only B right", form=_images, hint="Images, likewise"),
+        Column("p", form=_p, hint="McNemar's of two runs, mid-p; of repeated experiments that of a t test"),
         Column("p (Holm)", form=_p, hint="Corrected for the number of pairs"),
     ]
     body = []
     for t in shown:
         verdict = "may be chance" if t.better is None else f"{'A' if t.better == t.a else 'B'} is better"
-        low, high = (round(100 * v, 1) + 0.0 for v in t.interval)  # + 0.0: no minus before a zero
-        interval = _Interval(low)
-        interval.text = f"{low:+.1f} to {high:+.1f}"
+        interval = _Interval(t.interval[0])
+        interval.text = _ends(t)
         names = [t.b] if against_best else [t.a, t.b]
+        names += [f"{t.runs[0]} and {t.runs[1]}"] if repeated else []
         body.append([*names, verdict, 100 * t.difference, interval, t.only_a, t.only_b, t.p, t.adjusted])
     return [
         callout(" ".join(sentences(found)), kind="info"),
         note(without(untested)),
         note(f"A is {best}." if against_best else ""),
         table(heads, body, tall=len(body) > 12, filterable=len(body) > 12, ident="tests"),
-        note(
-            f"McNemar's test on the same {found[0].images:,} {split} images: mid-p, two-sided, at the level of 5 % "
-            f"after Holm's correction for {_plural(len(found), 'pair')}. It is about these trained networks; how much "
-            "another seed would change them, only repetitions tell."
-            + " Each image was answered by the fold that had not learnt from it."
-            * best.endswith(FOLDS)
-        ),
+        note(_method(shown, len(found), split)),
     ]
+
+
+def _method(shown: Sequence[PairedTest], pairs: int, split: str) -> str:
+    """How the tests were made, and what they are about."""
+    images = f"the same {shown[0].images:,} {split} images"
+    level = f"two-sided, at the level of 5 % after Holm's correction for {_plural(pairs, 'pair')}."
+    said = []
+    if any(t.repeated for t in shown):
+        said.append(
+            f"Of repeated experiments a t test of the difference of the means, on {images}, {level} Its standard error "
+            "has a part from the runs and one from the images, so that it is about any networks of these two trainings "
+            "on any such images."
+        )
+        if any(1 in t.runs for t in shown if t.repeated):
+            said.append("An experiment of one run is given the deviation of the other.")
+    if not all(t.repeated for t in shown):
+        said.append(
+            f"{'Of two single runs ' if said else ''}McNemar's test on {images}: mid-p, {level} It is about these "
+            "trained networks; how much another seed would change them, only repetitions tell."
+        )
+    if shown[0].a.endswith(FOLDS):
+        said.append("Each image was answered by the fold that had not learnt from it.")
+    return " ".join(said)
 
 
 class _Interval(float):
@@ -136,14 +91,17 @@ def sentences(found: Sequence[PairedTest]) -> list[str]:
     if len(of_best) == 1:
         t = of_best[0]
         counts = (
-            f"of the {t.only_a + t.only_b:,} images that only one of them has right, {t.only_a:,} are those of {t.a}"
+            f"95 % CI {_ends(t)}, means of {t.runs[0]:,} and {_plural(t.runs[1], 'run')} on {t.images:,} images"
+            if t.repeated
+            else f"of the {t.only_a + t.only_b:,.0f} images that only one of them has right, {t.only_a:,.0f} are those "
+            f"of {t.a}"
         )
+        gap = f"{_points(100 * t.difference)} points; {counts} ({_p_words(t.p)})."
         if t.better:
-            gap = f"{_points(100 * t.difference)} points"
-            return [f"{t.better} is really better than {t.b}: {gap}; {counts} ({_p_words(t.p)})."]
+            return [f"{t.better} is really better than {t.b}: {gap}"]
         return [
-            f"No difference beyond chance between {t.a} and {t.b}: {_points(100 * t.difference)} points; {counts} "
-            f"({_p_words(t.p)}). More test images, or more seeds, could tell them apart."
+            f"No difference beyond chance between {t.a} and {t.b}: {gap} More test images, or more seeds, could tell "
+            "them apart."
         ]
     said = []
     if beaten:
@@ -176,6 +134,15 @@ def _plural(number: int, noun: str) -> str:
 
 def _points(value: float) -> str:
     return f"{value:+.2f}"
+
+
+def _ends(test: PairedTest) -> str:
+    low, high = (round(100 * end, 1) + 0.0 for end in test.interval)  # + 0.0: no minus before a zero
+    return f"{low:+.1f} to {high:+.1f}"
+
+
+def _images(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def _p(value: float) -> str:
@@ -211,6 +178,7 @@ def experiments(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         seconds = [spent for result in results if (spent := (result.get("seconds") or {}).get("fit")) is not None]
         row["parameters"] = (results[0].get("model") or {}).get("parameters")
         row["seconds"] = fmean(seconds) if seconds else None
+        row["directories"] = [str(entry.run.dir) for entry in members]
         made.append(row)
     metric = main_metric(entries)
     return sorted(made, key=lambda row: -1 if row[metric] is None else row[metric], reverse=True)
