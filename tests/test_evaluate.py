@@ -230,10 +230,14 @@ def test_all_of_the_runs_own_images_are_no_test_of_it_and_that_is_said(photos, t
     assert len(visionlab.evaluate(run, "all").rows) == 24
     assert "of these 24 images the run was trained on 19, and its best epoch was chosen by 5" in caplog.text
     caplog.clear()
-    shutil.copytree(photos, tmp_path / "other")
-    visionlab.evaluate(run, "all", data={"root": str(tmp_path / "other")})
     visionlab.evaluate(run, "val")
     assert "was trained on" not in caplog.text
+    shutil.copytree(photos, tmp_path / "other")  # the same images under other paths
+    visionlab.evaluate(run, "all", data={"root": str(tmp_path / "other")})
+    assert "of these 24 images the run was trained on 19" in caplog.text
+    visionlab.evaluate(run, "val", data={"root": str(tmp_path / "other")})
+    with pytest.raises(ConfigError, match=r"data\.root would divide anew the images"):
+        visionlab.evaluate(run, "test", data={"root": str(tmp_path / "other"), "test_fraction": 0.4})
 
 
 def test_code_of_ones_own_is_found_or_asked_for_and_its_changes_are_said(tmp_path, monkeypatch, caplog):
@@ -283,6 +287,24 @@ def test_all_means_each_image_however_the_run_divided_its_own(photos, tmp_path):
     assert len(visionlab.evaluate(run, "all", data={"root": str(tmp_path / "other")}).rows) == left < 24
 
 
+def test_images_that_another_division_put_into_a_split_are_counted(photos, tmp_path, caplog):
+    """As another version of visionlab may, or a table that was edited: by the record of what was validated on."""
+    listed = "path,label,split\n" + "".join(
+        f"{name}/{number}.png,{name},{'val' if number < 3 else 'train'}\n"
+        for name in ("cat", "target")
+        for number in range(12)
+    )
+    (photos / "table.csv").write_text(listed)
+    run = visionlab.train(
+        [*QUICK, "data=folder", f"data.root={photos}", "data.csv=table.csv"], directory=tmp_path / "a"
+    )
+    visionlab.evaluate(run, "val")
+    assert "were not there" not in caplog.text
+    (photos / "table.csv").write_text(listed.replace("cat/5.png,cat,train", "cat/5.png,cat,val"))
+    visionlab.evaluate(run, "val")
+    assert "of the 7 images in val 1 were not there: the run may have learnt from them" in caplog.text
+
+
 def test_images_are_normalised_on_their_device(quick_run):
     """A GPU is none that a test can count on: `meta` is another device too, but forgives what CUDA does not."""
 
@@ -304,6 +326,8 @@ def test_images_are_normalised_on_their_device(quick_run):
 def test_other_images_may_be_divided(photos, tmp_path):
     run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
     shutil.copytree(photos, tmp_path / "others")
+    for path in (tmp_path / "others").rglob("*.png"):
+        Image.open(path).point(lambda value: value + 1).save(path)
     found = visionlab.evaluate(run, "test", data={"root": str(tmp_path / "others"), "test_fraction": 0.5})
     assert len(found.rows) > 0
     with pytest.raises(ConfigError, match="anew"):

@@ -96,6 +96,7 @@ def evaluate(
     recorded, now = run.result["data"], module.summary()
     if not data and split != "all" and any(recorded[key] != now[key] for key in ("split_hash", "fingerprint")):
         log.warning("the images, their classes or their splits have changed since the run was trained")
+        learnt.tell_new(split, module, run)
     classifier = build.classifier(config, module, pretrained=False, run=run)
     checkpoint_io.load_network(classifier.network, run.answer())
     if tta:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from visionlab.data.index import IntArray
 from visionlab.data.module import ImageDataModule
 from visionlab.errors import ConfigError, DataError
+from visionlab.runs import Run
 from visionlab.training import build
 
 log = logging.getLogger(__name__)
@@ -31,28 +32,20 @@ def check(split: str, now: ImageDataModule, trained: DictConfig, data: Mapping[s
     Raises:
         ConfigError: Such images are in the validation or test split.
     """
-    changed = _divides_anew(trained.data, data)
-    if not ((split in ("val", "test") and changed) or (split == "all" and not _elsewhere(trained.data, data))):
+    elsewhere = _elsewhere(trained.data, data)
+    changed = next((key for key, value in data.items() if key not in HOW and trained.data.get(key) != value), None)
+    if split != "all" and not (split in ("val", "test") and changed):
         return
     try:
         then = build.data_module(trained)
     except DataError as error:  # as of a list that is gone, which is no reason to refuse another
-        log.warning("whether the run was trained on some of these cannot be seen any more: %s", error.what)
+        if not elsewhere:  # of other images nothing else is to be expected
+            log.warning("whether the run was trained on some of these cannot be seen any more: %s", error.what)
         return
     if split == "all":
         _tell(now, then)
     else:
         refuse(split, str(changed), now, then)
-
-
-def _divides_anew(trained: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
-    """Return a key by which the images of a run may be divided otherwise than it was trained; None without one.
-
-    Those below another folder are others, and those that a list or a name chooses from the same one perhaps not.
-    """
-    if _elsewhere(trained, data):
-        return None
-    return next((key for key, value in data.items() if key not in {"root", *HOW} and trained.get(key) != value), None)
 
 
 def _elsewhere(trained: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
@@ -87,6 +80,21 @@ def _tell(now: ImageDataModule, then: ImageDataModule) -> None:
             "of these %s images the run was trained on %s, and its best epoch was chosen by %s: their figures are no "
             "test of it",
             *(f"{count:,}" for count in (len(rows), learnt, chosen_by)),
+        )
+
+
+def tell_new(split: str, now: ImageDataModule, run: Run) -> None:
+    """Say how many images of a split were not in it when the run was trained, where its record lists those that were.
+
+    Images that were added, or another version of visionlab, may have divided all of them anew.
+    """
+    then = {row["image"] for row in run.predictions if row["split"] == split}
+    names = now.image_names(getattr(now.splits, split)) if then else []
+    if new := sum(name not in then for name in names):
+        log.warning(
+            "of the %s images in %s %s were not there: the run may have learnt from them, so its figures are no test "
+            "of it",
+            *(f"{len(names):,}", split, f"{new:,}"),
         )
 
 
