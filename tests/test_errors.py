@@ -104,9 +104,14 @@ def nothing_left(tmp_path):
             "or start in the folder that it lies in",
         ),
         (
-            ["model.network._target_=visionlab.models.simple_cnn.Nett"],
-            "No module named 'visionlab.models.simple_cnn.Nett'",
+            ["model.network._target_=visionlab.models.simple_cnn.SimpleCN"],
+            "did you mean 'SimpleCNN'?",
         ),
+        (
+            ["model.network._target_=visionlab.models.simple_cn.SimpleCNN"],
+            "No module named 'visionlab.models.simple_cn",
+        ),
+        (["model.network._target_=__main__.Nett"], "define Nett before, or put it into a module"),
         (["scheduler=onecycle", "scheduler.pct_start=1.0"], "at least 0 and below 1"),
         (["trainer.deterministic=flase"], "true, false, warn"),
         (["optimizer.decay_biases_and_norms=no"], "true, false"),

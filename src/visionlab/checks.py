@@ -5,6 +5,7 @@ Imports neither torch nor lightning, except what a `_target_` of the config name
 
 import functools
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,11 +202,24 @@ def _check_targets(node: Any, path: str) -> None:
 
 def not_imported(target: str, error: ImportError) -> str:
     """Return what to do about a class that Hydra cannot import."""
-    package = target.partition(".")[0]
-    if find_spec(package) is None:
+    package, (module, _, name) = target.partition(".")[0], target.rpartition(".")
+    if not importable(package):
         return f"install {package}, or start in the folder that it lies in, or put that into PYTHONPATH"
+    if package == "__main__":
+        return f"define {name} before, or put it into a module of its own"
+    if module in sys.modules:  # it is the name that is wrong, and not what its module needs
+        return nearest(name, (key for key, value in vars(sys.modules[module]).items() if _is_of(value, module)))
     told = [line for line in str(error).splitlines()[1:] if not line.startswith("Are you sure")]
     return told[0] if told else str(error)
+
+
+def importable(package: str) -> bool:
+    """Whether a package can be imported from here; what began the process always is, and has no spec."""
+    return package in sys.modules or find_spec(package) is not None
+
+
+def _is_of(value: object, module: str) -> bool:
+    return callable(value) and getattr(value, "__module__", None) == module
 
 
 @functools.cache

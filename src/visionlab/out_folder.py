@@ -1,6 +1,7 @@
 """The folders that doors write to: the one that a person names with `out=`, and names of such that keep apart."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ def out_folder(out: str | Path) -> Path:
             remedy=f"give a folder of its own, such as out={folder / 'more'}",
         )
     return folder
+
+
+def from_here(place: str | Path) -> str:
+    """Return a path as it is seen from the working directory; as it is where that is on another drive."""
+    try:
+        return os.path.relpath(place)
+    except ValueError:
+        return str(place)
 
 
 def place_name(place: str | Path) -> str:

@@ -24,6 +24,7 @@ from typing import Any, Literal, cast
 from filelock import FileLock, Timeout
 
 from visionlab.errors import RunError
+from visionlab.out_folder import from_here
 
 log = logging.getLogger(__name__)
 
@@ -326,7 +327,7 @@ def _best_of(sweep: Path) -> str | None:
     """Return the directory of a sweep's best run, or of the first of several; None of what is no sweep."""
     try:
         best = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))["best"]["dirs"][0]
-        return os.path.relpath(sweep / str(best))
+        return from_here(sweep / str(best))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

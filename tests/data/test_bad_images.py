@@ -245,3 +245,17 @@ def test_an_image_is_tried_again_when_what_failed_may_not_be_the_image(deadly, f
             folder(root, workers=2)
     occur(fault, 0)
     assert folder(root, workers=2).summary()["skipped"] == 0  # although no file has changed
+
+
+def test_a_cache_that_cannot_be_written_keeps_what_it_says(tmp_path, monkeypatch):
+    """On a read-only file system removing what is not there fails, too."""
+    file = tmp_path / "images.npz"
+    np.savez(file, rows=np.arange(3))
+
+    def refused(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(np, "savez", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    store._tried(file)
+    assert np.load(file)["rows"].tolist() == [0, 1, 2]

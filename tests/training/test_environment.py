@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from visionlab.out_folder import from_here
 from visionlab.runs import Run
 from visionlab.training import environment
 
@@ -68,3 +69,30 @@ def test_another_timm_is_named_where_a_run_used_it(quick_run, tmp_path, monkeypa
     now = dict.fromkeys(environment.PACKAGES, "2.0")
     run.update(environment=environment.describe(torch.device("cpu"), {}) | {"versions": now | recorded})
     assert environment.changes(run) == named
+
+
+@pytest.mark.parametrize(
+    ("target", "file"),
+    [
+        ("mine.Net", "mine.py"),
+        ("mine.Net", "mine/__init__.py"),
+        ("mine.mine.Net", "mine/mine.py"),  # a package without __init__.py
+        ("mine.deep.nets.Net", "mine/deep/nets.py"),
+        ("mine.Net", "mine/parts.py"),
+        ("mine.nets.Net", "mine/mine/parts.py"),
+    ],
+)
+def test_the_folder_that_a_class_was_imported_from(tmp_path, target, file):
+    assert environment._folder(target, [str(tmp_path / file)]) == tmp_path
+    assert environment._folder("other.Net", [str(tmp_path / file)]) is None
+
+
+def test_a_path_on_another_drive_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert from_here(tmp_path / "run") == "run"
+
+    def other_drive(*_):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("os.path.relpath", other_drive)
+    assert from_here(tmp_path / "run") == str(tmp_path / "run")

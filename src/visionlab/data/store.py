@@ -11,6 +11,7 @@ import secrets
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -192,8 +193,9 @@ def _tried(file: Path) -> None:
             content = {name: facts[name] for name in facts.files if name != "by"}
         np.savez(part, **content, by=PIL.__version__)
         part.replace(file)
-    except OSError:  # another user's cache: it is tried again
-        part.unlink(missing_ok=True)
+    except OSError:  # another user's cache, or a read-only one: it is tried again
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def readable(path: Path) -> bool:

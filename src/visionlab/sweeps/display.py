@@ -1,7 +1,6 @@
 """What a person sees of a sweep: a live table on a terminal, a line a trial elsewhere, and a table at the end."""
 
 import csv
-import os
 import sys
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from visionlab.out_folder import from_here
 from visionlab.sweeps import space
 from visionlab.sweeps.compose import Request
 from visionlab.sweeps.plan import Plan
@@ -192,7 +192,7 @@ class Display:
         if ranking:
             first, *others = ranking[0].dirs
             more = f" and {len(others)} more" if others else ""
-            self.console.print(f"run{'s' if others else ' '}   {os.path.relpath(first)}{more}", soft_wrap=True)
+            self.console.print(f"run{'s' if others else ' '}   {from_here(first)}{more}", soft_wrap=True)
         self.console.print(f"sweep  {self.plan.dir}", soft_wrap=True)
         self.console.print(f"page   {self.plan.dir / 'report.html'}", soft_wrap=True)
         if ranking:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from visionlab import runs, schema
 from visionlab.errors import ConfigError, nearest
+from visionlab.out_folder import from_here
 from visionlab.sweeps import space
 
 RULES: dict[str, schema.Rule] = {
@@ -153,7 +153,7 @@ class Plan:
         fixed += space.overrides(values)
         elsewhere = [text for text in self._places if text.startswith("hydra.sweep.")]
         if not self.replicates:
-            there = space.overrides({"hydra.run.dir": os.path.relpath(directory)}) if elsewhere else []
+            there = space.overrides({"hydra.run.dir": from_here(directory)}) if elsewhere else []
             return shlex.join([*DOOR, *self._own_files, *there, *fixed])
         # A grid of nothing but the replicates, whatever found the values.
         grid: dict[str, Any] = {"sweep.strategy": GRID} if beyond else {"sweep": "grid"}

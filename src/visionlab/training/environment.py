@@ -10,11 +10,10 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visionlab.checks import not_imported
+from visionlab.checks import importable, not_imported
 from visionlab.errors import ConfigError, UserError
 from visionlab.runs import Run
 
@@ -140,7 +139,7 @@ def require_code(run: Run, *groups: str) -> None:
             get_object(target)
         except ImportError as error:
             package, own = target.partition(".")[0], run.result.get("environment", {}).get("own_code", {})
-            folder = None if find_spec(package) else _folder(package, own)
+            folder = None if importable(package) else _folder(target, own)
             remedy = f"start from {folder}, or put that into PYTHONPATH" if folder else not_imported(target, error)
             what = f"{target}, which the run was trained with, cannot be imported here"
             raise ConfigError(what, where=str(run.dir / "config.yaml"), remedy=remedy) from error
@@ -148,15 +147,14 @@ def require_code(run: Run, *groups: str) -> None:
         log.warning("since the run was trained, %s", sentence)
 
 
-def _folder(package: str, own: Iterable[str]) -> Path | None:
-    """Return the folder that a package or module was imported from, by the files of it that a run recorded."""
-    for file in map(Path, own):
-        if file.stem == package:
-            return file.parent
-        for parent in file.parents:
-            if parent.name == package:
-                return parent.parent
-    return None
+def _folder(target: str, own: Iterable[str]) -> Path | None:
+    """Return the folder that a class was imported from, by the files of its package that a run recorded."""
+    package, *_ = modules = tuple(target.split(".")[:-1])
+    files = [file.parent if file.stem == "__init__" else file.with_suffix("") for file in map(Path, own)]
+    its_own = (file.parts[: -len(modules)] for file in files if file.parts[-len(modules) :] == modules)
+    beside = (file.parts[: file.parts.index(package)] for file in files if package in file.parts)
+    found = next(its_own, None) or next(beside, None)
+    return Path(*found) if found else None
 
 
 def digest_of_weights(weights: str | None) -> str | None:
