@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -85,6 +87,52 @@ def test_another_timm_is_named_where_a_run_used_it(quick_run, tmp_path, monkeypa
 def test_the_folder_that_a_class_was_imported_from(tmp_path, target, file):
     assert environment._folder(target, [str(tmp_path / file)]) == tmp_path
     assert environment._folder("other.Net", [str(tmp_path / file)]) is None
+
+
+NET = """
+{rate}
+
+def head(width): return torch.nn.Linear(3, width)
+
+class Base(torch.nn.Module):
+    kernel = 3
+
+class Net(Base):
+    def __init__(self, num_classes, width=8):
+        super().__init__()
+        self.head, self.rate = head(num_classes), RATE{note}
+
+    def forward(self, images):
+        return self.head(images.mean((2, 3)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("", "", True),
+        ("{note}", "  # another remark", True),
+        ("class Net", "\n\nclass Net", True),
+        ("width=8", "width=9", False),
+        ("kernel = 3", "kernel = 5", False),
+        ("mean((2, 3))", "amax((2, 3))", False),
+        ("Linear(3, width)", "Linear(3, width, bias=False)", False),
+        ("{rate}", "RATE = 0.2", False),
+    ],
+)
+def test_what_was_typed_into_a_notebook_is_known_by_its_code(monkeypatch, old, new, same):
+    digests = []
+    for text in (NET, NET.replace(old, new)):
+        main = ModuleType("__main__")
+        main.torch = torch
+        monkeypatch.setitem(sys.modules, "__main__", main)
+        code = text.replace("{rate}", "RATE = 0.1").replace("{note}", "")
+        exec(compile(code, f"cell {len(digests)}", "exec"), vars(main))
+        (found,) = environment.own_code({"model": {"_target_": "__main__.Net"}}).items()
+        digests.append(found)
+    assert (digests[0] == digests[1]) is same and digests[0][0] == "__main__.Net"
+    run = SimpleNamespace(result={"environment": {"own_code": dict([digests[0]])}})
+    assert environment._edits(run) == ([] if same else ["your code has changed: __main__.Net"])
 
 
 def test_a_path_on_another_drive_stays_as_it_is(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from visionlab.checks import importable, not_imported
 from visionlab.errors import ConfigError, UserError
 from visionlab.runs import Run
+from visionlab.training import typed
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,8 @@ def source() -> dict[str, str | None]:
 def own_code(config: dict[str, Any]) -> dict[str, str]:
     """Return a digest of each file of a person's own packages that is in use: those that the config names classes of.
 
-    A package is a person's own where it is neither ours nor installed.
+    A package is a person's own where it is neither ours nor installed. Of what was typed into a notebook, a digest of
+    each class by its name.
     """
     from hydra.utils import get_object
 
@@ -91,13 +93,20 @@ def own_code(config: dict[str, Any]) -> dict[str, str]:
     packages = {target.partition(".")[0] for target in named}
     own = {name for name in packages if not any(place in _place(name) for place in INSTALLED)}
     files = {Path(_place(name)) for name in sys.modules if name.partition(".")[0] in own}
-    return {str(file): _digest(file) for file in sorted(files) if file.is_file()}
+    found = {str(file): _digest(file) for file in sorted(files) if file.is_file()}
+    return found | {target: told for target in named if (told := _typed(target))}
 
 
 def _place(module_name: str) -> str:
     """Return the file of an imported module, or the folder of one that has none; "" for what was typed in."""
     module = sys.modules.get(module_name)
     return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
+
+
+def _typed(name: str) -> str | None:
+    """Return a digest of a class that was typed into this notebook, None of all others."""
+    package, _, inner = name.partition(".")
+    return typed.digest(inner) if package == "__main__" and not _place(package) else None
 
 
 def _targets(node: Any) -> Iterator[str]:
@@ -117,7 +126,8 @@ def _digest(file: Path) -> str:
 def _edits(run: Run) -> list[str]:
     """Return a sentence where files of a person's own code are others than those that a run was trained with."""
     own = run.result.get("environment", {}).get("own_code", {})
-    edited = [file for file, digest in own.items() if Path(file).is_file() and _digest(Path(file)) != digest]
+    now = ((file, _typed(file) or (_digest(Path(file)) if Path(file).is_file() else None)) for file in own)
+    edited = [file for file, digest in now if digest not in (own[file], None)]
     here = f"{Path.cwd()}{os.sep}"
     return [f"your code has changed: {', '.join(file.removeprefix(here) for file in edited)}"] if edited else []
 
