@@ -128,6 +128,8 @@ def nothing_left(tmp_path):
         ),
         (["optimizer.lr=-1"], "a number above 0"),
         (["+optimizer.wd=3"], "has no argument 'wd'"),
+        (["data=folder", "data.root=x", "+data.patient=id"], "Folder has no argument 'patient'"),
+        (["+loss.weight=[1,2]"], "give loss=weighted_cross_entropy '+loss.weights=[...]'"),
         (["augment=flip_crop", "augment.steps.crop.padding=0"], "is 0\n  in: augment\n  do: give 1 pixel"),
         (["data.batch_size=0"], "at least 1"),
         (["data.batch_size=2.5"], "an integer"),

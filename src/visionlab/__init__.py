@@ -38,7 +38,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("visionlab")
     if name in _DOORS:
         return import_module(f"visionlab.{name}")
     if name in _HOME:

@@ -174,13 +174,11 @@ def _check_targets(node: Any, path: str) -> None:
     target = node.get("_target_")
     if not target or path == "sweep":  # a sweep is no object: visionlab.sweeps reads its keys
         return
-    import inspect
-
     from hydra.utils import get_object
 
     try:
         called = get_object(target)
-        parameters = inspect.signature(called).parameters
+        names = _arguments(called)
     except ImportError as error:
         extra = target.startswith("timm.") and find_spec("timm") is None
         raise ConfigError(
@@ -190,14 +188,33 @@ def _check_targets(node: Any, path: str) -> None:
         ) from error
     except (ValueError, TypeError):
         return  # a builtin without a signature
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
     for key in node:
         ours = key.startswith("_") or key in OURS.get(path, ())
-        if not ours and key not in parameters:
-            raise ConfigError(
-                f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=nearest(key, parameters)
-            )
+        if names is not None and not ours and key not in names:
+            raise ConfigError(f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=nearest(key, names))
+    if target.startswith("torch.nn.") and isinstance(node.get("weight"), Sequence):
+        remedy = "give loss=weighted_cross_entropy '+loss.weights=[...]', one a class in the order of their names"
+        raise ConfigError(f"{target} takes a tensor as its weight, not a list", where=f"{path}.weight", remedy=remedy)
+
+
+def _arguments(called: Any) -> set[str] | None:
+    """Return the names of what a target takes; None where it takes any.
+
+    Raises:
+        ValueError: It is a builtin without a signature.
+        TypeError: It cannot be called.
+    """
+    import inspect
+
+    names: set[str] = set()
+    # Our data sets hand what they do not know on to their base; what another's class does with it is not known.
+    ours = isinstance(called, type) and called.__module__.startswith("visionlab.data.")
+    for one in called.__mro__ if ours else (called,):
+        parameters = inspect.signature(one).parameters.values()
+        names |= {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return names
+    return None
 
 
 def not_imported(target: str, error: ImportError) -> str:

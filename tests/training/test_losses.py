@@ -7,6 +7,7 @@ import visionlab.conf
 from hydra.core.global_hydra import GlobalHydra
 from torch.nn import functional
 
+from visionlab.errors import ConfigError
 from visionlab.training.losses import Focal, NegativeLogLikelihood, WeightedCrossEntropy
 from visionlab.training.supply import supply
 
@@ -67,6 +68,18 @@ def test_a_class_without_images_has_a_finite_weight_and_no_place_in_checkpoints(
     loss = WeightedCrossEntropy(class_counts=torch.tensor([0, 4]))
     assert loss.weight.isfinite().all()
     assert loss.state_dict() == {}
+
+
+def test_class_weights_of_ones_own():
+    weights = [0.5, 3, *[1] * (LOGITS.shape[1] - 2)]
+    loss = build("weighted_cross_entropy", f"+loss.weights={weights}".replace(" ", ""))
+    assert torch.allclose(loss(LOGITS, LABELS), functional.cross_entropy(LOGITS, LABELS, torch.tensor(weights)))
+
+
+@pytest.mark.parametrize("weights", [[1], [1, -1, 1], [0, 0, 0], [1, 1, "a"], [1, 1, float("inf")], 3])
+def test_class_weights_that_are_not_possible(weights):
+    with pytest.raises(ConfigError, match="is no weight for each of 3 classes"):
+        WeightedCrossEntropy(class_counts=torch.tensor([1, 2, 3]), weights=weights)
 
 
 def test_nll_is_cross_entropy():

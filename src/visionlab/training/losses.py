@@ -4,9 +4,14 @@ Each maps logits `[B, K]` and labels to a scalar. Labels are int64 `[B]`, or flo
 rows summing to 1), which mixup and cutmix make of them.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from visionlab.errors import ConfigError
 
 
 class WeightedCrossEntropy(nn.Module):
@@ -18,15 +23,22 @@ class WeightedCrossEntropy(nn.Module):
     Args:
         class_counts: int64 `[K]`, images of each class in the training split.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
+        weights: `[K]`, weights of one's own instead, in the order of the classes' names; each at least 0, one above.
+
+    Raises:
+        ConfigError: They are not one a class, or not possible.
     """
 
     weight: Tensor
 
-    def __init__(self, *, class_counts: Tensor, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, *, class_counts: Tensor, label_smoothing: float = 0.0, weights: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         counts = class_counts.clamp(min=1).float()
+        balanced = class_counts.sum() / (len(counts) * counts)
         # Not persistent: it comes from the data, so that a checkpoint fits a network with other classes.
-        self.register_buffer("weight", class_counts.sum() / (len(counts) * counts), persistent=False)
+        self.register_buffer("weight", balanced if weights is None else _own(weights, len(counts)), persistent=False)
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -35,6 +47,14 @@ class WeightedCrossEntropy(nn.Module):
         total = functional.cross_entropy(logits, labels, weight, label_smoothing=self.label_smoothing, reduction="sum")
         shares = (labels @ weight.to(labels.dtype)) if labels.is_floating_point() else weight[labels]
         return total / shares.sum()
+
+
+def _own(weights: Sequence[float], classes: int) -> Tensor:
+    fit = isinstance(weights, Sequence) and all(isinstance(one, int | float) for one in weights)
+    if not fit or len(weights) != classes or not all(0 <= one < math.inf for one in weights) or not any(weights):
+        what = f"{weights} is no weight for each of {classes} classes"
+        raise ConfigError(what, where="loss.weights", remedy="give a list of numbers, at least 0 and not all 0")
+    return torch.tensor(list(weights), dtype=torch.float32)
 
 
 class NegativeLogLikelihood(nn.Module):
