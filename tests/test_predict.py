@@ -370,3 +370,15 @@ def test_a_gpu_names_the_same(run, photos):
     cpu = visionlab.predict(run, photos / "test", accelerator="cpu")
     for one, other in zip(cpu, visionlab.predict(run, photos / "test", accelerator="gpu"), strict=True):
         assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-3)
+
+
+def test_the_white_of_a_run_is_that_of_what_it_classifies(tmp_path):
+    for number, name in enumerate("ab" * 12):
+        place = tmp_path / "cells" / name / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 4095 - 100 * number, dtype=np.uint16)).save(place)
+    given = [*QUICK, "data=folder", f"data.root={tmp_path / 'cells'}", "+data.white=4095"]
+    run = visionlab.train(given, directory=tmp_path / "run")
+    loaded = visionlab.load(run)
+    assert loaded.transform.white == 4095
+    assert loaded.transform.load((tmp_path / "cells/a/0.png").read_bytes())[0].min() == 255

@@ -62,9 +62,8 @@ def load(run: str | Path | Run, *, device: str | torch.device = "cpu") -> Loaded
     network = supply(factory, num_classes=len(data["classes"]), image_size=one_or_two(data["image_size"]))
     checkpoint_io.load_network(network, run.answer())
     height, width = data["image_size"]
-    transform = Transform(
-        size=(height, width), resize=config["data"]["resize"], crop_ratio=config["data"]["crop_ratio"]
-    )
+    how = {key: config["data"][key] for key in ("resize", "crop_ratio", "white") if key in config["data"]}
+    transform = Transform(size=(height, width), **how)
     return Loaded(run, network, Normalize(_three(data["mean"]), _three(data["std"])), transform).to(device).eval()
 
 

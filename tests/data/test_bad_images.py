@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from visionlab.data import store
-from visionlab.errors import DataError
+from visionlab.errors import ConfigError, DataError
 
 
 def spoil(root) -> dict[str, str]:
@@ -81,14 +81,32 @@ def test_files_with_other_endings_are_counted(make_folder, folder, caplog):
     assert data.store.key == before.store.key  # decoded images stay valid
 
 
-@pytest.mark.parametrize(("bits", "told"), [(12, True), (16, False)])
-def test_images_that_do_not_fill_their_sixteen_bits_are_spoken_of(tmp_path, folder, caplog, bits, told):
+def ramps(root, bits, count):
+    """Images of two classes in files of 16 bits."""
     ramp = np.linspace(0, 2**bits - 1, 144).astype(np.uint16).reshape(12, 12)
-    for place in (tmp_path / "cells" / kind / f"{number}.png" for kind in "ab" for number in range(40)):
+    for place in (root / kind / f"{bits}-{number}.png" for kind in "ab" for number in range(count)):
         place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.roll(ramp, int(place.stem), axis=0)).save(place)
+        Image.fromarray(np.roll(ramp, int(place.stem.partition("-")[2]), axis=0)).save(place)
+
+
+@pytest.mark.parametrize(("dark", "told"), [(40, "40 of 40"), (8, "8 of 40"), (2, ""), (0, "")])
+def test_images_that_do_not_fill_their_sixteen_bits_are_spoken_of(tmp_path, folder, caplog, dark, told):
+    ramps(tmp_path / "cells", 12, dark)
+    ramps(tmp_path / "cells", 16, 40 - dark)
     folder(tmp_path / "cells")
-    assert ("nearly black: no pixel of the 40 looked at is above 15 of 255" in caplog.text) == told
+    said = f"{told} images looked at are nearly black: no pixel of them is above 15 of 255"
+    assert said in caplog.text if told else "nearly black" not in caplog.text
+
+
+def test_the_value_that_is_white_may_be_told(tmp_path, folder, caplog):
+    ramps(tmp_path / "cells", 12, 40)
+    as_it_is, told = folder(tmp_path / "cells"), folder(tmp_path / "cells", white=4095)
+    assert caplog.text.count("nearly black") == 1
+    assert as_it_is.store.pixels.max() == 15 and told.store.pixels.max() > 200
+    assert as_it_is.store.key != told.store.key
+    for wrong in (0, -1, "a", True, float("nan")):
+        with pytest.raises(ConfigError, match="is no number above 0"):
+            folder(tmp_path / "cells", white=wrong)
 
 
 def test_bad_files_are_named_again_from_the_cache_and_forgiven_when_they_are_repaired(make_folder, folder):

@@ -116,6 +116,21 @@ def test_integers_of_32_bits_are_bytes_or_16_bits(most, shown):
     assert np.abs(read - ramp * (shown / most)).max() <= 1
 
 
+@pytest.mark.parametrize(("kind", "white"), [(np.uint16, 4095), (np.int32, 200_000), (np.float32, 1.5)])
+def test_the_value_that_is_white_is_255(kind, white):
+    ramp = np.linspace(0, white, 400).astype(kind).reshape(20, 20)
+    data = encoded(Image.fromarray(ramp), "TIFF")
+    read = Transform((20, 20), white=white).load(data)[0][..., 0].astype(int)
+    assert np.abs(read - ramp * (255 / white)).max() <= 1
+    beyond = Transform((20, 20), white=white / 2).load(data)[0]
+    assert beyond.max() == 255 and (beyond[-1] == 255).all()
+
+
+def test_bytes_have_their_own_white():
+    data = encoded(Image.new("L", (4, 4), 100), "PNG")
+    assert (Transform((4, 4), white=4095).load(data)[0] == 100).all()
+
+
 def test_transparent_becomes_white():
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     for image in (clear, Image.new("LA", (4, 4), (0, 0))):

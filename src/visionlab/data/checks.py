@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 NAMED = 100  # bad files that an error names; a person reads no more
 SAMPLED = 64  # images that are looked at for their brightness
 DARK = 63  # of 255; what 14 bits reach in a file of 16
+FEW = 10  # one in so many may be dark
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,13 @@ def check(
 def _warn_of_darkness(store: Store, rows: IntArray) -> None:
     """Say where images are all but black: networks do not fail on them, they only learn little."""
     sample = rows[:: -(-len(rows) // SAMPLED)].tolist()
-    brightest = max(int(store.pixels[row].max()) for row in sample)
-    if brightest <= DARK:
+    brightest = np.array([int(store.pixels[row].max()) for row in sample])
+    dark = brightest <= DARK
+    if dark.sum() * FEW > len(sample):
         log.warning(
-            "the images are nearly black: no pixel of the %d looked at is above %d of 255. Are they of 10 to 14 bits "
-            "in files of 16? Then write them anew with values up to 65,535.",
-            len(sample),
-            brightest,
+            "%d of %d images looked at are nearly black: no pixel of them is above %d of 255. Are they of 10 to 14 "
+            "bits in files of 16? Then say which value is white, as '+data.white=4095' for 12 bits.",
+            *(dark.sum(), len(sample), brightest[dark].max()),
         )
 
 

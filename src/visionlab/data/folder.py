@@ -1,5 +1,6 @@
 """Any images in classes: folders, or a table of paths and labels."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ class Folder(ImageDataModule):
 
     Args:
         csv: File with the columns path, label and perhaps split, relative to `root`; None for folders.
+        white: The value that is white in images of 16 or 32 bits or of floats, above 0; None: 65,535, and of floats
+            none is known.
         **common: See `ImageDataModule`.
     """
 
-    def __init__(self, *, csv: str | Path | None = None, **common: Any) -> None:
+    def __init__(self, *, csv: str | Path | None = None, white: float | None = None, **common: Any) -> None:
         super().__init__(**common)
+        if white is not None and (isinstance(white, bool) or not isinstance(white, int | float) or not white > 0):
+            remedy = "give the largest value of a pixel, such as 4095 of 12 bits"
+            raise ConfigError(f"data.white={white} is no number above 0", where="data.white", remedy=remedy)
+        self.transform = replace(self.transform, white=white)
         given: object = csv  # of any type, where a config has it
         if not isinstance(given, str | Path | None):
             remedy = "give the path of a table below data.root, or null"

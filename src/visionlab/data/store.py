@@ -215,7 +215,8 @@ def images_folder(cache_dir: str | Path | None) -> Path:
 def key(index: Index, to: Transform) -> str:
     """Return the name of the store: a digest of the files' identity, the transform and this code's version."""
     assert index.stamps is not None
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(to), os.path.realpath(index.root)]).encode())
+    how = {key: value for key, value in asdict(to).items() if value is not None}  # stores from before `white` stay
+    digest = hashlib.sha256(json.dumps([VERSION, how, os.path.realpath(index.root)]).encode())
     digest.update(b"\0".join(map(os.fsencode, index.names)))
     digest.update(index.stamps.tobytes())
     return digest.hexdigest()[:32]

@@ -45,11 +45,14 @@ class Transform:
             centre. pad: the longer side to the size, black around it. none: no scaling, only the centre, black around
             it where the image is smaller.
         crop_ratio: Share of the scaled image's side that `crop` keeps; 0.875 is 224 of 256 px.
+        white: The value that is white in images of more than eight bits, such as 4095 of a detector of twelve; None: as
+            `decode` has it.
     """
 
     size: tuple[int, int]
     resize: Resize = "crop"
     crop_ratio: float = 1.0
+    white: float | None = None
 
     def __post_init__(self) -> None:
         choice("resize", self.resize, get_args(Resize))
@@ -80,7 +83,7 @@ class Transform:
             Exception: As `decode`.
         """
         enough = None if self.resize == "none" else math.ceil(OVERSIZE * max(self.size) / self.crop_ratio)
-        image, size = _decode(data, enough)
+        image, size = _decode(data, enough, self.white)
         return self(image), size
 
     def _crop(self, image: Image.Image) -> Image.Image:
@@ -113,10 +116,10 @@ def decode(data: bytes) -> Image.Image:
     Raises:
         Exception: Of many kinds, Pillow's, when the bytes are no image that can be read to its end.
     """
-    return _decode(data, None)[0]
+    return _decode(data, None, None)[0]
 
 
-def _decode(data: bytes, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _decode(data: bytes, enough: int | None, white: float | None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode as `decode` does, a large JPEG only to the fraction of its size that has sides of `enough` px or more.
 
     Returns:
@@ -136,7 +139,7 @@ def _decode(data: bytes, enough: int | None) -> tuple[Image.Image, tuple[int, in
         if orientation in UPRIGHT:
             image = image.transpose(UPRIGHT[orientation])
     if image.mode != "RGB" or "transparency" in image.info:
-        image = to_rgb(image)
+        image = to_rgb(image, white)
     return image, (height, width)
 
 
@@ -148,21 +151,28 @@ def _orientation(image: Image.Image) -> Any:
     return None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, white: float | None = None) -> Image.Image:
     """Convert an image of any mode to RGB; what is transparent becomes white.
+
+    Args:
+        image: The image.
+        white: See `Transform`; black is 0, and what lies beyond either is cut off.
 
     Raises:
         ValueError: The mode has no defined white.
     """
+    if white is not None and (image.mode.startswith("I") or image.mode == "F"):
+        shares = np.nan_to_num(np.asarray(image).astype(np.float64) / white, nan=0.0)
+        return Image.fromarray((shares.clip(0, 1) * 255).round().astype(np.uint8)).convert("RGB")
     if image.mode.startswith("I;16") or image.mode == "I":
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 0xFFFF:
-            raise ValueError("32-bit integer pixels have no defined white")
+            raise ValueError("32-bit integer pixels have no defined white; say +data.white")
         # Nobody writes 32 bits for so dark a picture: they are bytes.
         shift = 0 if image.mode == "I" and wide.max() <= 0xFF else 8
         return Image.fromarray((wide >> shift).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined white")
+        raise ValueError("floating-point pixels have no defined white; say +data.white")
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
