@@ -175,10 +175,10 @@ def test_a_table_of_paths(make_folder, delimiter):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("filename,label\na.png,cat\n", "no column 'path'(.|\n)*of its columns filename, call the one with the images"),
-        (",filename,label\n0,a.png,cat\n", "of its columns filename, call"),
+        ("filename,label\na.png,cat\n", "no column 'path'(.|\n)*of its columns filename, name the one with the images"),
+        (",filename,label\n0,a.png,cat\n", "of its columns filename, name"),
         ("path,split\na.png,train\n", "write path,label"),
-        ("path,cat\na.png,1\n", "no column 'label'(.|\n)*of its columns cat, call the one with the classes label"),
+        ("path,cat\na.png,1\n", "no column 'label'(.|\n)*of its columns cat, name the one with the classes 'label'"),
         ("path,label\na.png,cat\nb.png,dog\n", "none of the 2 images(.|\n)*as they are below data.root"),
         ("path,label\na.png,\n", "line 2"),
         ("path,label,split\na.png,cat,dev\n", "the split 'dev' is unknown"),

@@ -110,7 +110,8 @@ def check(
     usable = np.ones(len(index), dtype=np.bool_)
     usable[list(store.errors)] = False
     if store.errors:
-        log.warning("left out %d unreadable images: %s", len(store.errors), _list(index, store.errors, 5))
+        left = f"{len(store.errors):,} image{'s' * (len(store.errors) != 1)}"
+        log.warning("left out %s that cannot be read: %s", left, _list(index, store.errors, 5))
     removed = {}
     for name, passed in filters.passed(store.sizes).items():
         removed[name] = int((usable & ~passed).sum())

@@ -56,7 +56,7 @@ def listed(root: Path, table: Path) -> Index:
     for column, holds in HOLDS.items():
         if column not in columns:
             given = ", ".join(name for name in columns if name and name not in {*HOLDS, "split"})
-            remedy = f"of its columns {given}, call the one with {holds} {column}" if given else "write path,label"
+            remedy = f"of its columns {given}, name the one with {holds} '{column}'" if given else "write path,label"
             raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
     if twice := [name for name in (*HOLDS, "split") if columns.count(name) > 1]:
         remedy = "leave one of them"
@@ -87,7 +87,7 @@ def listed(root: Path, table: Path) -> Index:
             where=str(table),
             remedy=f"write the endings of the files: {printable(with_ending[0])}"
             if with_ending
-            else "write the paths as they are below data.root",
+            else "write the paths as they are below data.root, or give as data.root the folder that they are below",
         )
     return build(root, found)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from visionlab.reports.reading import Reading
 from visionlab.reports.statistics import wilson
 from visionlab.runs import Run
 
@@ -43,6 +44,10 @@ def finished(run: Run, console: Console | None = None) -> None:
     if "test" not in splits and not data.get("test"):
         words = "The set has no test split; these are validation figures. data.test_fraction=0.2 holds one back."
         console.print(words, style="dim")
+    if never := _never_predicted(run):
+        few = ", ".join(never[:5] + ["..."] * (len(never) > 5))
+        words = f"Never predicted: {few} ({len(never)} of {len(data['classes'])} classes), though there are images of "
+        console.print(f"{words}{'it' if len(never) == 1 else 'each'}.", style="yellow")
     _where(run, console)
 
 
@@ -54,6 +59,12 @@ def remembered(run: Run, changes: list[str], console: Console | None = None) -> 
     console.print(f"Remembered from {when}; nothing was trained. To train again:", Text("force=true", "bold"))
     for change in changes:
         console.print(f"since then: {change}", style="yellow")
+
+
+def _never_predicted(run: Run) -> list[str]:
+    """Return the classes that no evaluated image was taken for, of those that there are images of."""
+    names, counts = Reading(run.dir).confusion  # a row a true class
+    return [name for name, true, said in zip(names, counts.sum(1), counts.sum(0), strict=True) if true and not said]
 
 
 def _console() -> Console:
