@@ -159,8 +159,9 @@ class Run:
         run = cls(directory)
         if not run.result:
             what, remedy = "no run lies here", "give the directory that `python -m visionlab.train` printed"
-            if best := _best_of(run.dir):
-                what, remedy = "a sweep lies here, and one run is asked for", f"give its best, {best}"
+            if best := best_of(run.dir):
+                together = f"; python -m visionlab.predict averages its {len(best)} best" if len(best) > 1 else ""
+                what, remedy = "a sweep lies here, and one run is asked for", f"give its best, {best[0]}{together}"
             raise RunError(what, where=str(run.dir), remedy=remedy)
         return run
 
@@ -323,12 +324,12 @@ def _is_hydras_or_a_lock(path: Path) -> bool:
     return path.name in {".hydra", ".lock", ".lock-holder"} or path.suffix == ".log"
 
 
-def _best_of(sweep: Path) -> str | None:
-    """Return the directory of a sweep's best run, or of the first of several; None of what is no sweep."""
+def best_of(sweep: Path) -> list[Path] | None:
+    """Return the directories of a sweep's best runs, [] while no trial is complete; None of what is no sweep."""
     try:
-        best = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))["best"]["dirs"][0]
-        return from_here(sweep / str(best))
-    except (OSError, ValueError, LookupError, TypeError):
+        best = json.loads((sweep / "sweep.json").read_text(encoding="utf-8")).get("best") or {"dirs": []}
+        return [Path(from_here((sweep / name).resolve())) for name in best["dirs"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
