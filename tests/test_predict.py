@@ -217,6 +217,9 @@ def test_bad_files_are_named_and_skipped(run, photos, tmp_path, door):
         (["source=."], "no images in"),
         ([], "source must be given"),
         (["source=.", "gradcam=true"], "out=<folder>"),
+        (["source=.", "probabilities=2"], "probabilities=2"),
+        (["source=.", "run=[]"], "names no run"),
+        (["source=.", "run=[1,elsewhere]"], "no run lies here"),
         (["source=.", "tta=2"], "tta=2"),
         (["source=.", "sorce=x"], "did you mean 'source'"),
         (["source=.", "accelerator=gpuu"], "no gpuu"),
@@ -240,6 +243,20 @@ def test_the_terminal_shows_the_top_five_in_80_columns(quick_run, door, tmp_path
     assert "and 10 more\n" in text and len(Path("all/predictions.csv").read_text().splitlines()) == 31
     code, text = door(f"run={quick_run.dir}", "source=a-rather-long-name-for-an-image-00.png")
     assert len([line for line in text.splitlines() if "%" in line]) == 5
+
+
+def test_the_terminal_says_what_is_averaged_in_80_columns(quick_run, door, tmp_path):
+    for number in range(5):
+        photo(number, 0).save(tmp_path / f"{number}.png")
+    shutil.copytree(quick_run.dir, tmp_path / "copy")
+    wanted = ["tta=true", "probabilities=true", "out=all"]
+    code, text = door(f"run=[{quick_run.dir},copy,copy]", "source=*.png", *wanted)
+    assert code == 0 and max(map(len, text.splitlines())) <= 80
+    assert "the mean of 2 networks, over the image and its mirror image." in text
+    assert text.split()[-2:] == ["all/predictions.csv", "all/predictions.json"]
+    Path("sweep.json").write_text(json.dumps({"best": {"dirs": ["copy"]}}))
+    code, text = door("run=.", "source=*.png")
+    assert code == 0 and "mean" not in text and "best run of the sweep was used, copy" in text
 
 
 def test_the_bar_of_a_certain_class_is_whole_in_80_columns():

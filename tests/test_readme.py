@@ -1,5 +1,6 @@
 """Every command of the README runs, as printed but for overrides behind it that keep it short."""
 
+import json
 import re
 import shlex
 import shutil
@@ -20,6 +21,7 @@ README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text()
 COMMANDS = [match for match in re.findall(r"`(python -m visionlab\.[^`]+)`", TEXT) if match.count(" ") > 2]
 RUN = "outputs/digits-simple_cnn-0123456789"
+SWEEP = "outputs/sweeps/cross_validation-digits-0123"
 
 # What keeps a command short without changing what it does.
 SHORT = {
@@ -62,6 +64,10 @@ def place(tmp_path_factory, quick_run):
             struct.pack(">2I", 0x801, 100) + bytes(i % 10 for i in range(100))
         )
     shutil.copytree(quick_run.dir, folder / RUN)
+    shutil.copytree(quick_run.dir, folder / f"{RUN[:-1]}a")
+    (folder / SWEEP).mkdir(parents=True)
+    best = {"dirs": [f"../../{Path(RUN).name}", f"../../{Path(RUN).name[:-1]}a"]}
+    (folder / SWEEP / "sweep.json").write_text(json.dumps({"best": best, "runs": []}))
     cached = folder / "hub/checkpoints/resnet18-f37072fd.pth"  # as if it had been downloaded
     cached.parent.mkdir(parents=True)
     torch.save(resnet18().state_dict(), cached)

@@ -1,4 +1,4 @@
-"""Name the classes of images with a trained run: `python -m visionlab.predict run=... source=...`."""
+"""Name the classes of images with one trained run or several: `python -m visionlab.predict run=... source=...`."""
 
 import logging
 import warnings
@@ -18,12 +18,13 @@ from visionlab.schema import YES_NO, Choice, Number, Text, violations
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from visionlab.runs import Run
+    from visionlab.prediction.members import Given
 
 log = logging.getLogger(__name__)
 RULES: dict[str, Number | Choice | Text] = {
     "tta": YES_NO,
     "gradcam": YES_NO,
+    "probabilities": YES_NO,
     "batch_size": Number(1, whole=True, or_null=True),
     "accelerator": Text(or_null=True),
 }
@@ -32,11 +33,12 @@ NAME, CLASS = 30, 24  # columns of an image's name, of a class's, at most
 
 
 def predict(
-    run: "str | Path | Run",
+    run: "Given | Sequence[Given]",
     source: str | Path,
     *,
     tta: bool = False,
     gradcam: bool = False,
+    probabilities: bool = False,
     batch_size: int | None = None,
     accelerator: str | None = None,
     out: str | Path | None = None,
@@ -44,27 +46,37 @@ def predict(
     """Name the classes of images.
 
     Args:
-        run: The run or its directory.
+        run: The run or its directory; or several of the same classes, whose probabilities are averaged: a list of them,
+            or the directory of a sweep, which stands for the runs of its best trial.
         source: An image, a folder (all images anywhere below it) or a pattern such as `photos/**/*.jpg`.
         tta: Average the probabilities of each image and of its mirror image (left for right).
-        gradcam: Write for each image where the network sees the class, as PNG files below `out`/gradcam.
-        batch_size: Images a batch; as the run was trained unless given.
-        accelerator: Where to compute; as the run was trained unless given.
+        gradcam: Write for each image where the network sees the class, as PNG files below `out`/gradcam; of one run.
+        probabilities: Tell the probability of each class, not of the most probable ones alone.
+        batch_size: Images a batch; as the run was trained unless given, of several runs the smallest.
+        accelerator: Where to compute; as each run was trained unless given.
         out: A folder for predictions.csv and predictions.json.
 
     Returns:
         A record for each image that could be read: `image`, `predicted`, `confidence`, and `top`, a list of the five
-        most probable classes with `class` and `confidence`. A file that cannot be read is named in the log.
+        most probable classes with `class` and `confidence`. Where they are asked for, `probabilities` has the number of
+        each class by its name, in the order of the (first) run. A file that cannot be read is named in the log.
 
     Raises:
-        RunError: No run lies there.
+        RunError: No run lies there, or a sweep without a complete trial.
         DataError: The source has no image, or none that can be read.
-        ConfigError: Pictures are asked for without a folder, or of a network without convolutions.
+        ConfigError: The runs have different classes; files are asked for without a folder; pictures are asked for of
+            several networks, or of one without convolutions.
     """
     from visionlab.prediction.stream import stream
 
     records = []
-    how: dict[str, Any] = {"tta": tta, "gradcam": gradcam, "batch_size": batch_size, "accelerator": accelerator}
+    how: dict[str, Any] = {
+        "tta": tta,
+        "gradcam": gradcam,
+        "probabilities": probabilities,
+        "batch_size": batch_size,
+        "accelerator": accelerator,
+    }
     for error in violations(how, RULES):
         raise error
     for part in stream(run, source, out=out, **how):
@@ -83,8 +95,11 @@ def job(config: DictConfig) -> None:
     asked = resolved(config)
     for error in violations(asked, RULES):
         raise error
+    from visionlab.prediction.members import members
     from visionlab.prediction.stream import stream
 
+    given = asked.pop("run")
+    runs = members(given if isinstance(given, list) else str(given))
     warnings.filterwarnings("ignore", module="PIL")  # about odd metadata in images that it reads all the same
     console = Console(highlight=False)
     first: list[dict[str, Any]] = []
@@ -93,7 +108,7 @@ def job(config: DictConfig) -> None:
     columns = (TextColumn("predicting"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.file.isatty()) as bar:
         task = bar.add_task("", total=None)
-        for part in stream(str(asked.pop("run")), str(asked.pop("source")), **asked):
+        for part in stream(runs, str(asked.pop("source")), **asked):
             first += part.records[: SHOWN - len(first)]
             counts.update(record["predicted"] for record in part.records)
             for bad in part.skipped:
@@ -101,8 +116,11 @@ def job(config: DictConfig) -> None:
             skipped += part.skipped
             bar.update(task, total=part.total, advance=len(part.records) + len(part.skipped))
     _show(console, first, counts, len(skipped), written=asked["out"] is not None)
-    if asked["tta"]:
-        console.print("Each confidence is the mean over the image and its mirror image.")
+    if not isinstance(given, list) and runs[0].dir != Path(str(given)) and len(runs) == 1:
+        console.print(f"The best run of the sweep was used, {runs[0].dir}", markup=False, soft_wrap=True)
+    together = [f"of {len(runs)} networks"] if len(runs) > 1 else []
+    if averaged := [*together, *(["over the image and its mirror image"] if asked["tta"] else [])]:
+        console.print(f"Each confidence is the mean {', '.join(averaged)}.")
     if asked["out"] is not None:
         for name in ("predictions.csv", "predictions.json", *(["gradcam"] if asked["gradcam"] else [])):
             path = out_folder(asked["out"]) / name

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visionlab.prediction.predictor import TOP
+from visionlab.prediction.records import TOP
 
 SMALLEST = 224  # px; smaller images are enlarged, or nobody could see the heat on them
 OPACITY = 0.6  # of the heat where it is strongest
@@ -26,21 +26,26 @@ class Writer:
         listing: The JSON file, open.
         about: What stands before the images in the JSON file.
         top: Classes a record.
+        every: The classes that have a column each behind these; none where not all probabilities are asked for.
     """
 
-    def __init__(self, table: IO[str], listing: IO[str], about: Mapping[str, Any], top: int) -> None:
+    def __init__(
+        self, table: IO[str], listing: IO[str], about: Mapping[str, Any], top: int, every: Sequence[str]
+    ) -> None:
         self.rows, self.listing = csv.writer(table, lineterminator="\n"), listing
         self.skipped: list[dict[str, str]] = []
         self._comma = ""
         further = [f"{word}_{rank}" for rank in range(2, top + 1) for word in ("class", "confidence")]
-        self.rows.writerow(["image", "predicted", "confidence", *further])
+        each = [f"p({name})" for name in every]  # a class may have the name of another column
+        self.rows.writerow(["image", "predicted", "confidence", *further, *each])
         self.listing.write(json.dumps(about, ensure_ascii=False, indent=1)[:-2] + ',\n "images": [')
 
     def add(self, records: Sequence[Mapping[str, Any]], skipped: Sequence[dict[str, str]]) -> None:
         """Write some records; what was skipped stands at the end of the JSON file."""
         for record in records:
             cells = [cell for each in record["top"] for cell in (each["class"], f"{each['confidence']:.6g}")]
-            self.rows.writerow([record["image"], *cells])
+            every = [f"{value:.6g}" for value in record.get("probabilities", {}).values()]
+            self.rows.writerow([record["image"], *cells, *every])
             self.listing.write(f"{self._comma}\n  {json.dumps(record, ensure_ascii=False)}")
             self._comma = ","
         self.skipped += skipped
@@ -51,8 +56,15 @@ class Writer:
 
 
 @contextmanager
-def writer(folder: Path, about: Mapping[str, Any], classes: int) -> Iterator[Writer]:
-    """Open predictions.csv and predictions.json in a folder; they replace older ones when all is written."""
+def writer(folder: Path, about: Mapping[str, Any], classes: Sequence[str], *, every: bool) -> Iterator[Writer]:
+    """Open predictions.csv and predictions.json in a folder; they replace older ones when all is written.
+
+    Args:
+        folder: The folder.
+        about: What stands before the images in the JSON file.
+        classes: K class names.
+        every: Whether the records have the probability of each class.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "predictions.csv", folder / "predictions.json"]
     parts = [path.with_name(f".{path.name}.part") for path in paths]
@@ -61,7 +73,7 @@ def writer(folder: Path, about: Mapping[str, Any], classes: int) -> Iterator[Wri
             parts[0].open("w", encoding="utf-8", newline="") as table,
             parts[1].open("w", encoding="utf-8") as listing,
         ):
-            made = Writer(table, listing, about, min(TOP, classes))
+            made = Writer(table, listing, about, min(TOP, len(classes)), classes if every else [])
             yield made
             made.close()
         for part, path in zip(parts, paths, strict=True):

@@ -12,7 +12,6 @@ from visionlab.prediction.mirrored import Mirrored
 from visionlab.runs import Run
 from visionlab.training import devices
 
-TOP = 5
 MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -52,21 +51,6 @@ class Predictor:
         """Return where uint8 images [B, 3, H, W] speak for classes, int64 [B]: float [B, H, W] on the CPU."""
         with self._arithmetic():
             return gradcam(self.loaded.network, self._prepare(pixels), classes.to(self.device)).cpu()
-
-    def records(self, names: list[str], probabilities: Tensor) -> list[dict[str, Any]]:
-        """Return for each of B images its most probable classes, the most probable first, of float [B, K]."""
-        confidences, order = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)
-        rows = zip(names, confidences.tolist(), order.tolist(), strict=True)
-        classes = self.loaded.classes
-        return [
-            {
-                "image": name,
-                "predicted": classes[indices[0]],
-                "confidence": values[0],
-                "top": [{"class": classes[i], "confidence": value} for i, value in zip(indices, values, strict=True)],
-            }
-            for name, values, indices in rows
-        ]
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         images: Tensor = self.loaded.preprocess(pixels.to(self.device))

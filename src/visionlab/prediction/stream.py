@@ -1,6 +1,6 @@
 """Predicts the images of a source batch by batch, and writes what was asked for as it goes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from visionlab.data.index import printable
 from visionlab.errors import ConfigError, DataError
 from visionlab.out_folder import out_folder
 from visionlab.prediction import files, sources
-from visionlab.prediction.predictor import Predictor
-from visionlab.runs import Run
+from visionlab.prediction.ensemble import Ensemble, Views
+from visionlab.prediction.members import Given, members
+from visionlab.prediction.records import records
 from visionlab.training.devices import enough_memory
 
 
@@ -33,54 +34,61 @@ class Part:
 
 
 def stream(
-    run: str | Path | Run,
+    run: Given | Sequence[Given],
     source: str | Path,
     *,
     tta: bool = False,
     gradcam: bool = False,
+    probabilities: bool = False,
     batch_size: int | None = None,
     accelerator: str | None = None,
     out: str | Path | None = None,
 ) -> Iterator[Part]:
     """Do what `visionlab.predict` does, and yield what came of each batch; memory does not grow with the images."""
-    run = run if isinstance(run, Run) else Run.open(run)
+    runs = members(run)
+    if gradcam and len(runs) > 1:
+        what = f"gradcam=true shows what one network sees, and {len(runs)} are given"
+        raise ConfigError(what, where="gradcam", remedy=f"give one run, such as run={runs[0].dir}")
     if gradcam and out is None:
         raise ConfigError("gradcam=true writes pictures, but no place is given", where="out", remedy="add out=<folder>")
     folder = None if out is None else out_folder(out)
     found = sources.find(source, without=folder / "gradcam" if folder else None)
-    predictor = Predictor(run, accelerator=accelerator, tta=tta)
-    classes = predictor.loaded.classes
+    ensemble = Ensemble(runs, accelerator=accelerator, tta=tta)
+    named = [printable(str(each.dir)) for each in runs]
     about = {
-        "run": printable(str(run.dir)),
+        "run": named if len(named) > 1 else named[0],
         "source": printable(str(source)),
         "averaged": ["image", "mirror image"] if tta else ["image"],
-        "classes": classes,
+        "classes": ensemble.classes,
     }
-    size = batch_size or run.config["data"]["batch_size"]
+    size = batch_size or min(each.config["data"]["batch_size"] for each in runs)
     read, example = 0, ""
-    with files.writer(folder, about, len(classes)) if folder else nullcontext() as writer:
-        for images in sources.read(found.images, predictor.loaded.transform, size):
-            skipped = [{"image": printable(str(path)), "reason": why} for path, why in images.bad.items()]
-            records = []
-            if images.paths:
+    with files.writer(folder, about, ensemble.classes, every=probabilities) if folder else nullcontext() as writer:
+        for views in ensemble.read(found.images, size):
+            skipped = [{"image": printable(str(path)), "reason": why} for path, why in views.bad.items()]
+            made = []
+            if views.paths:
                 with enough_memory(size):
-                    probabilities = predictor.probabilities(images.pixels)
+                    mean = ensemble.probabilities(views)
                     if gradcam and folder:
-                        _explain(predictor, images, probabilities, found.base, folder / "gradcam")
-                records = predictor.records([printable(str(path)) for path in images.paths], probabilities)
+                        _explain(ensemble, views, mean, found.base, folder / "gradcam")
+                names = [printable(str(path)) for path in views.paths]
+                made = records(names, mean, ensemble.classes, every=probabilities)
             if writer is not None:
-                writer.add(records, skipped)
-            read += len(records)
+                writer.add(made, skipped)
+            read += len(made)
             example = example or next((f"{bad['image']}: {bad['reason']}" for bad in skipped), "")
-            yield Part(records, skipped, len(found.images))
+            yield Part(made, skipped, len(found.images))
         if not read:
             raise DataError(f"no image of the source can be read; {example}", where=f"source={about['source']}")
 
 
-def _explain(predictor: Predictor, images: sources.Images, probabilities: Tensor, base: Path, folder: Path) -> None:
-    """Write for each image where the network sees the class that it names, under the image's own name."""
-    heat = predictor.heat(images.pixels, probabilities.argmax(1))
-    for path, pixels, warm in zip(images.paths, images.pixels.numpy(), heat.numpy(), strict=True):
+def _explain(ensemble: Ensemble, views: Views, probabilities: Tensor, base: Path, folder: Path) -> None:
+    """Write for each image where the only network sees the class that it names, under the image's own name."""
+    (predictor,) = ensemble.predictors
+    batch = views.pixels[predictor.loaded.transform]
+    heat = predictor.heat(batch, probabilities.argmax(1))
+    for path, pixels, warm in zip(views.paths, batch.numpy(), heat.numpy(), strict=True):
         picture = folder / f"{path.relative_to(base)}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         files.overlay(pixels, warm).save(picture)
