@@ -217,6 +217,8 @@ def test_bad_files_are_named_and_skipped(run, photos, tmp_path, door):
         (["source=."], "no images in"),
         ([], "source must be given"),
         (["source=.", "gradcam=true"], "out=<folder>"),
+        (["source=.", "submission=sample.csv"], "out=<folder>"),
+        (["source=.", "submission=[a]", "out=o"], "text or null"),
         (["source=.", "probabilities=2"], "probabilities=2"),
         (["source=.", "run=[]"], "names no run"),
         (["source=.", "run=[1,elsewhere]"], "no run lies here"),
@@ -249,11 +251,12 @@ def test_the_terminal_says_what_is_averaged_in_80_columns(quick_run, door, tmp_p
     for number in range(5):
         photo(number, 0).save(tmp_path / f"{number}.png")
     shutil.copytree(quick_run.dir, tmp_path / "copy")
-    wanted = ["tta=true", "probabilities=true", "out=all"]
+    Path("sample.csv").write_text("id,label\n3,\n")
+    wanted = ["tta=true", "probabilities=true", "submission=sample.csv", "out=all"]
     code, text = door(f"run=[{quick_run.dir},copy,copy]", "source=*.png", *wanted)
     assert code == 0 and max(map(len, text.splitlines())) <= 80
     assert "the mean of 2 networks, over the image and its mirror image." in text
-    assert text.split()[-2:] == ["all/predictions.csv", "all/predictions.json"]
+    assert text.split()[-3:] == ["all/predictions.csv", "all/predictions.json", "all/submission.csv"]
     Path("sweep.json").write_text(json.dumps({"best": {"dirs": ["copy"]}}))
     code, text = door("run=.", "source=*.png")
     assert code == 0 and "mean" not in text and "best run of the sweep was used, copy" in text

@@ -25,6 +25,7 @@ RULES: dict[str, Number | Choice | Text] = {
     "tta": YES_NO,
     "gradcam": YES_NO,
     "probabilities": YES_NO,
+    "submission": Text(or_null=True),
     "batch_size": Number(1, whole=True, or_null=True),
     "accelerator": Text(or_null=True),
 }
@@ -39,6 +40,7 @@ def predict(
     tta: bool = False,
     gradcam: bool = False,
     probabilities: bool = False,
+    submission: str | Path | None = None,
     batch_size: int | None = None,
     accelerator: str | None = None,
     out: str | Path | None = None,
@@ -52,6 +54,9 @@ def predict(
         tta: Average the probabilities of each image and of its mirror image (left for right).
         gradcam: Write for each image where the network sees the class, as PNG files below `out`/gradcam; of one run.
         probabilities: Tell the probability of each class, not of the most probable ones alone.
+        submission: The sample of a submission, a CSV file; `out`/submission.csv then has its header and, in its order,
+            its ids: images' names below the source, with or without their ending. Of two columns the second is the
+            predicted class; more are the probabilities of the classes that they are named by.
         batch_size: Images a batch; as the run was trained unless given, of several runs the smallest.
         accelerator: Where to compute; as each run was trained unless given.
         out: A folder for predictions.csv and predictions.json.
@@ -63,9 +68,9 @@ def predict(
 
     Raises:
         RunError: No run lies there, or a sweep without a complete trial.
-        DataError: The source has no image, or none that can be read.
+        DataError: The source has no image, or none that can be read, or lacks one of the submission's.
         ConfigError: The runs have different classes; files are asked for without a folder; pictures are asked for of
-            several networks, or of one without convolutions.
+            several networks, or of one without convolutions; or the sample is none of a submission.
     """
     from visionlab.prediction.stream import stream
 
@@ -74,6 +79,7 @@ def predict(
         "tta": tta,
         "gradcam": gradcam,
         "probabilities": probabilities,
+        "submission": str(submission) if isinstance(submission, Path) else submission,
         "batch_size": batch_size,
         "accelerator": accelerator,
     }
@@ -122,7 +128,8 @@ def job(config: DictConfig) -> None:
     if averaged := [*together, *(["over the image and its mirror image"] if asked["tta"] else [])]:
         console.print(f"Each confidence is the mean {', '.join(averaged)}.")
     if asked["out"] is not None:
-        for name in ("predictions.csv", "predictions.json", *(["gradcam"] if asked["gradcam"] else [])):
+        further = {"gradcam": asked["gradcam"], "submission.csv": asked["submission"]}
+        for name in ("predictions.csv", "predictions.json", *(name for name in further if further[name])):
             path = out_folder(asked["out"]) / name
             console.print(str(path), style=f"link {path.resolve().as_uri()}", markup=False, soft_wrap=True)
 

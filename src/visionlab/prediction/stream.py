@@ -13,8 +13,9 @@ from visionlab.errors import ConfigError, DataError
 from visionlab.out_folder import out_folder
 from visionlab.prediction import files, sources
 from visionlab.prediction.ensemble import Ensemble, Views
-from visionlab.prediction.members import Given, members
+from visionlab.prediction.members import Given, classes, members
 from visionlab.prediction.records import records
+from visionlab.prediction.submission import Submission
 from visionlab.training.devices import enough_memory
 
 
@@ -40,19 +41,27 @@ def stream(
     tta: bool = False,
     gradcam: bool = False,
     probabilities: bool = False,
+    submission: str | Path | None = None,
     batch_size: int | None = None,
     accelerator: str | None = None,
     out: str | Path | None = None,
 ) -> Iterator[Part]:
-    """Do what `visionlab.predict` does, and yield what came of each batch; memory does not grow with the images."""
+    """Do what `visionlab.predict` does, and yield what came of each batch; memory does not grow with the images.
+
+    Only a submission grows by a row an image, as its ids have an order of their own.
+    """
     runs = members(run)
     if gradcam and len(runs) > 1:
         what = f"gradcam=true shows what one network sees, and {len(runs)} are given"
         raise ConfigError(what, where="gradcam", remedy=f"give one run, such as run={runs[0].dir}")
     if gradcam and out is None:
         raise ConfigError("gradcam=true writes pictures, but no place is given", where="out", remedy="add out=<folder>")
+    if submission is not None and out is None:
+        what = "submission=<sample> writes a submission, but no place is given"
+        raise ConfigError(what, where="out", remedy="add out=<folder>")
     folder = None if out is None else out_folder(out)
     found = sources.find(source, without=folder / "gradcam" if folder else None)
+    submitted = None if submission is None else Submission(submission, classes(runs[0]), found.images, found.base)
     ensemble = Ensemble(runs, accelerator=accelerator, tta=tta)
     named = [printable(str(each.dir)) for each in runs]
     about = {
@@ -74,6 +83,8 @@ def stream(
                         _explain(ensemble, views, mean, found.base, folder / "gradcam")
                 names = [printable(str(path)) for path in views.paths]
                 made = records(names, mean, ensemble.classes, every=probabilities)
+                if submitted is not None:
+                    submitted.add(views.paths, [record["predicted"] for record in made], mean)
             if writer is not None:
                 writer.add(made, skipped)
             read += len(made)
@@ -81,6 +92,8 @@ def stream(
             yield Part(made, skipped, len(found.images))
         if not read:
             raise DataError(f"no image of the source can be read; {example}", where=f"source={about['source']}")
+    if submitted is not None and folder is not None:
+        submitted.write(folder / "submission.csv")
 
 
 def _explain(ensemble: Ensemble, views: Views, probabilities: Tensor, base: Path, folder: Path) -> None:
