@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from visionlab.data.endings import left_out
-from visionlab.reports import charts, run_facts, run_results, svg
+from visionlab.reports import charts, run_facts, run_results, svg, two_classes
 from visionlab.reports.charts import Mark, Series
 from visionlab.reports.numbers import count, duration, percent, short, significant
 from visionlab.reports.page import (
@@ -69,6 +69,7 @@ def build(run: Reading, keep: Keep) -> Page:
     page.section("Curves", *_curves(run, keep))
     page.section("Confusion", *run_results.confusion(run, keep))
     page.section("Classes", *run_results.classes(run, keep))
+    page.section("Two classes", *two_classes.section(run, keep))
     page.section("Samples", *run_results.samples(run))
     page.section("Calibration", *run_results.reliability(run, keep))
     page.section("Model", *run_facts.model(run))

@@ -1,0 +1,139 @@
+"""Of a run of two classes: its ROC curve, and what thresholds that were chosen on validation do on the other images."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionlab.reports import charts
+from visionlab.reports.charts import Series
+from visionlab.reports.numbers import percent
+from visionlab.reports.page import Column, Html, Tile, columns, figure, note, table, tiles
+from visionlab.reports.reading import Predictions, Reading
+from visionlab.reports.statistics import Z95, wilson
+from visionlab.reports.svg import Axis, Keep
+
+SOUGHT = (0.9, 0.95, 0.99)  # sensitivities that a threshold is chosen for
+DRAWN = 400  # points of a curve, at most
+_NAMES = {"test": "test", "val": "validation"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The probability of the positive class, float `[N]`, and whether an image is of it, bool `[N]`."""
+
+    of: NDArray[np.float64]
+    positive: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, predictions: Predictions, positive: str) -> "Scores":
+        """Take them from the predictions of a run of two classes."""
+        said = np.array(predictions.predicted) == positive
+        scores = np.where(said, predictions.confidence, 1 - predictions.confidence)
+        return cls(scores, np.array(predictions.target) == positive)
+
+    @property
+    def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The false and the true positive rate at each threshold, from 0 to 1."""
+        order = np.argsort(-self.of, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(self.of[order])), len(order) - 1)  # equal scores are one threshold
+        hits = np.append(0, self.positive[order].cumsum()[ends])
+        alarms = np.append(0, (~self.positive[order]).cumsum()[ends])
+        return alarms / alarms[-1], hits / hits[-1]
+
+    @property
+    def area(self) -> tuple[float, float]:
+        """The area under the curve and its standard error.
+
+        DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
+        characteristic curves" (Biometrics, 1988), by ranks.
+        """
+        from scipy.stats import rankdata
+
+        ranks, ours, others = rankdata(self.of), self.of[self.positive], self.of[~self.positive]
+        above = (ranks[self.positive] - rankdata(ours)) / len(others)  # of each positive, the share of the others below
+        below = 1 - (ranks[~self.positive] - rankdata(others)) / len(ours)
+        doubt = sum(float(part.var(ddof=1)) / len(part) for part in (above, below) if len(part) > 1)
+        return float(above.mean()), math.sqrt(doubt)
+
+    def threshold(self, sensitivity: float) -> float:
+        """Return the largest threshold that finds so large a share of the positive images."""
+        return float(np.sort(self.of[self.positive])[::-1][math.ceil(sensitivity * self.positive.sum() - 1e-9) - 1])
+
+    def at(self, threshold: float) -> tuple[int, int]:
+        """Return how many positive images are found at a threshold, and how many others are not taken for such."""
+        found = self.of >= threshold
+        return int((found & self.positive).sum()), int((~found & ~self.positive).sum())
+
+
+def section(run: Reading, keep: Keep) -> list[Html]:
+    """The curve and the thresholds; nothing of a run of more classes, or where a class has no image."""
+    names, _ = run.confusion
+    if len(names) != 2 or run.split is None:
+        return []
+    predictions = run.predictions(run.split)
+    counts = [predictions.target.count(name) for name in names]
+    if not all(counts) or not np.isfinite(predictions.confidence).all():
+        return []
+    positive = names[0] if counts[0] < counts[1] else names[1]
+    scores = Scores.read(predictions, positive)
+    area, error = scores.area
+    alarms, hits = (rates[_some(len(rates))].tolist() for rates in scores.curve)
+    diagonal = Series("by chance", [0, 1], [0, 1], "var(--muted)", dashed=True)
+    drawing = charts.lines(
+        [diagonal, Series("this run", alarms, hits)],
+        x=Axis(f"of the others, taken for {positive}", 0, 1, share=True),
+        y=Axis(f"of {positive}, found", 0, 1, share=True),
+        names=False,
+        label="ROC curve",
+    )
+    keep("roc", drawing)
+    low, high = max(0.0, area - Z95 * error), min(1.0, area + Z95 * error)
+    tile = Tile("Area under the curve", f"{area:.4f}", f"95\u00a0% CI {low:.3f} to {high:.3f} (DeLong)", strong=True)
+    split = _NAMES.get(run.split, run.split)
+    words = note(
+        f"{positive} is the positive class, as there are fewer images of it: {int(scores.positive.sum()):,} of "
+        f"{len(predictions):,} {split} images."
+        if counts[0] != counts[1]
+        else f"{positive} is taken for the positive class."
+    )
+    return [words, columns(figure(drawing), tiles([tile])), *_thresholds(run, scores, positive)]
+
+
+def _some(count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, DRAWN)).round().astype(np.int64))
+
+
+def _thresholds(run: Reading, scores: Scores, positive: str) -> list[Html]:
+    """A row for the class that is named, and one for each sensitivity that was sought on validation."""
+    rows: list[list[object]] = [["as predicted", 0.5, *_rates(scores, np.nextafter(0.5, 1))]]
+    if "val" in run.splits:
+        chosen = Scores.read(run.predictions("val"), positive)
+        if chosen.positive.any() and np.isfinite(chosen.of).all():
+            for share in SOUGHT:
+                limit = chosen.threshold(share)
+                rows.append([f"sensitivity of {100 * share:.0f} %", limit, *_rates(scores, limit)])
+    heads: list[Column | str] = [
+        "chosen for",
+        Column("threshold", form=lambda value: f"{value:.4f}", hint=f"From this probability of {positive} on"),
+        Column("sensitivity", form=percent, hint=f"Of the images of {positive}, the share found"),
+        Column("95 % CI", hint="Wilson's interval"),
+        Column("specificity", form=percent, hint="Of the others, the share not taken for it"),
+        Column("95 % CI", hint="Wilson's interval"),
+        Column("precision", form=percent, hint="Of what is taken for it, the share that is"),
+    ]
+    where = (
+        "The thresholds were chosen on the same images, so these figures flatter."
+        if run.split == "val"
+        else "The thresholds were chosen on the validation images, and never on those that they are measured on here."
+    )
+    return [table(heads, rows, ident="thresholds"), note(where if len(rows) > 1 else "")]
+
+
+def _rates(scores: Scores, threshold: float) -> list[object]:
+    found, left = scores.at(threshold)
+    ours, others = int(scores.positive.sum()), int((~scores.positive).sum())
+    taken = found + others - left
+    ends = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (wilson(found, ours), wilson(left, others))]
+    return [found / ours, ends[0], left / others, ends[1], found / taken if taken else None]
