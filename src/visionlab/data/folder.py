@@ -14,7 +14,8 @@ class Folder(ImageDataModule):
     """`<class>/**/*`, `{train,val,test}/<class>/**/*`, or what a CSV file lists.
 
     Args:
-        csv: File with the columns path, label and perhaps split, relative to `root`; None for folders.
+        csv: File with the columns path, label and perhaps split and group, relative to `root`; None for folders. The
+            images of a group, as those of one patient, are never divided between splits or folds.
         white: The value that is white in images of 16 or 32 bits or of floats, above 0; None: 65,535, and of floats
             none is known.
         **common: See `ImageDataModule`.

@@ -42,6 +42,8 @@ class Index:
         frames: Returns uint8 [h, w, 3] of a row, for sets whose images are no files of their own.
         empty: Class folders without an image, which make no class.
         others: Files of the class folders that were left out for their endings, counted by these.
+        groups: int64 [N], equal for images that must stay together, as those of one patient: the first row of these;
+            None where nobody says which do.
     """
 
     root: Path
@@ -53,6 +55,7 @@ class Index:
     frames: Callable[[int], ByteArray] | None = None
     empty: tuple[str, ...] = ()
     others: Mapping[str, int] = field(default_factory=dict)
+    groups: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,7 +69,8 @@ class Index:
         digest = hashlib.sha256(np.ascontiguousarray(self.stamps[:, 0]).tobytes() + self.labels.tobytes())
         for name in self.names:
             digest.update(canonical(name) + b"\0")
-        splits = hashlib.sha256(self.splits.tobytes()).hexdigest()[:16]  # as a list of files can change them
+        told = self.splits.tobytes() + (b"" if self.groups is None else self.groups.tobytes())
+        splits = hashlib.sha256(told).hexdigest()[:16]  # as a list of files can change them
         return {"files": len(self), "digest": digest.hexdigest()[:16], "splits": splits}
 
 

@@ -196,7 +196,8 @@ class ImageDataModule(LightningDataModule, ABC):
         their endings, counted by these. removed: by filter. duplicates: images that have an identical one before them;
         of these `across` were taken out of train (or validation), as their likes are in validation or test, and
         `disputed` have likes in other classes. expanded_from: originals of an enlarged training split. listing: of
-        files that nobody published, which may change from one run to the next.
+        files that nobody published, which may change from one run to the next. groups: of train, val and test, how
+        many groups of images they have, where a list says which stay together.
         """
         splits, rows, groups = self.splits, self.fit.rows, self.fit.groups
         again = rows[groups[rows] != rows]
@@ -217,6 +218,9 @@ class ImageDataModule(LightningDataModule, ABC):
         }
         if self.variants is not None:
             summary["expanded_from"] = len(splits.train)
+        if (own := self.index.groups) is not None:
+            parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+            summary["groups"] = {name: len(np.unique(own[part])) for name, part in parts.items()}
         if not self.published and self.index.stamps is not None:
             summary["listing"] = self.index.listing()
         return summary

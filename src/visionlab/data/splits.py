@@ -1,7 +1,8 @@
 """Divides images into train, validation and test: stratified, without leaks, the same on every machine.
 
 The order that images are taken in is that of sha256(seed, name), so it depends neither on a library's random numbers
-nor on the order in which a file system lists files.
+nor on the order in which a file system lists files. Where an index has groups, `visionlab.data.grouped` takes whole
+ones in that order.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visionlab.data import grouped
 from visionlab.data.index import Index, IntArray, Split, canonical
 from visionlab.data.values import share
 from visionlab.errors import ConfigError, DataError
@@ -90,14 +92,19 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
     Args:
         index: The images.
         rows: int64 [M], the rows that are fit for use.
-        groups: int64 [N], equal for images that are byte-identical; a group is never divided.
+        groups: int64 [N], equal for images that are byte-identical; these are never divided, nor are those of one of
+            the index's own groups.
         plan: How.
         empty_classes: Whether there may be classes without images to train on.
 
     Raises:
-        DataError: No image is left to train or to validate on.
+        DataError: No image is left to train or to validate on, or there are fewer groups than folds.
     """
     labels, keys = index.labels, order_keys(index, rows, groups, plan.seed)
+    together = groups
+    if index.groups is not None:
+        together = grouped.joined(rows, index.groups, groups)
+        keys[rows] = keys[together[rows]]  # that of its first image: the least of all would put large groups first
     side = np.full(len(index), UNUSED)
     side[rows] = np.where(index.splits[rows] == Split.FREE, Split.TRAIN, index.splits[rows])
     anew = plan.val_fraction is not None or plan.folds is not None
@@ -105,11 +112,10 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
         side[side == Split.TEST] = Split.TRAIN
     if anew:
         side[side == Split.VAL] = Split.TRAIN
-    drawn = _drawn(index, rows, groups)
+    drawn = _drawn(index, rows, together)
     if plan.test_fraction is not None:
-        side[carve(np.flatnonzero((side == Split.TRAIN) & drawn), labels, groups, keys, plan.test_fraction)] = (
-            Split.TEST
-        )
+        pool = np.flatnonzero((side == Split.TRAIN) & drawn)
+        side[_taken(index, pool, together, keys, plan.test_fraction, "test")] = Split.TEST
     # The publisher's own splits may share images. The copies go from the side that is learnt from.
     for above, below in ((Split.TEST, (Split.TRAIN, Split.VAL)), (Split.VAL, (Split.TRAIN,))):
         shown = np.zeros(len(index), dtype=np.bool_)
@@ -117,11 +123,14 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
         side[shown[groups] & np.isin(side, below)] = LEAK
     pool = np.flatnonzero((side == Split.TRAIN) & drawn)
     if plan.folds is not None:
-        side[pool[fold_numbers(pool, labels, groups, keys, plan.folds) == plan.fold]] = Split.VAL
+        side[_fold(index, pool, together, keys, plan.folds, plan.fold)] = Split.VAL
     elif anew or not (side == Split.VAL).any():
-        side[carve(pool, labels, groups, keys, plan.val_fraction or VAL_FRACTION)] = Split.VAL
+        side[_taken(index, pool, together, keys, plan.val_fraction or VAL_FRACTION, "validate on")] = Split.VAL
     train, val, test, leaks = (np.flatnonzero(side == name) for name in (Split.TRAIN, Split.VAL, Split.TEST, LEAK))
-    train = part(train, labels, keys, plan.train_fraction)
+    if index.groups is None or plan.train_fraction == 1:
+        train = part(train, labels, keys, plan.train_fraction)
+    else:
+        train = grouped.part(train, labels, together, keys, plan.train_fraction)
     counts = np.bincount(index.labels[train], minlength=len(index.classes))
     if len(bare := np.flatnonzero(counts == 0)) and not (empty_classes and len(train)):
         copies = int(np.isin(labels[leaks], bare).sum())
@@ -138,14 +147,50 @@ def divide(index: Index, rows: IntArray, groups: IntArray, plan: Plan, *, empty_
             continue
         told = len(rows) - int(drawn[rows].sum())
         stay = f", of which {told} are said to be trained on and stay there" if told else ""
+        own = 0 if index.groups is None else len(np.unique(index.groups[rows]))
+        whole = f" in {own:,} group{'s' * (own > 1)}" if own else ""
+        more = f"add images{' of other groups' if whole else ''}"
         raise DataError(
-            f"no image is left to {name}: {len(rows)} images of {len(index.classes)} classes{stay}",
+            f"no image is left to {name}: {len(rows)} images{whole} of {len(index.classes)} classes{stay}",
             where=str(index.root),
-            remedy=f"add images, mark some as {key} in the list, or choose another data.{key}_fraction"
+            remedy=f"{more}, mark some as {key} in the list, or choose another data.{key}_fraction"
             if told
-            else f"add images or choose another data.{key}_fraction",
+            else f"{more} or choose another data.{key}_fraction",
         )
     return Splits(train=train, val=val, test=test, leaks=leaks)
+
+
+def _taken(index: Index, pool: IntArray, together: IntArray, keys: IntArray, fraction: float, purpose: str) -> IntArray:
+    """Take a share of the rows, and say so where whole groups make it quite another than was wished."""
+    if index.groups is None:
+        return carve(pool, index.labels, together, keys, fraction)
+    taken = grouped.carve(whole_groups(pool, together, keys), index.labels, fraction)
+    if len(taken) and abs(len(taken) - len(pool) * fraction) > len(pool) * fraction / 2:
+        shares = round(100 * len(taken) / len(pool)), round(100 * fraction)
+        log.warning("groups stay together, so %d %% of the images are to %s, not %d %%", shares[0], purpose, shares[1])
+    return taken
+
+
+def _fold(index: Index, pool: IntArray, together: IntArray, keys: IntArray, folds: int, fold: int) -> IntArray:
+    """Return the rows of a fold.
+
+    Raises:
+        DataError: There are fewer groups than folds.
+    """
+    if index.groups is None:
+        chosen: IntArray = pool[fold_numbers(pool, index.labels, together, keys, folds) == fold]
+        return chosen
+    members = whole_groups(pool, together, keys)
+    number = grouped.fold_numbers(members, index.labels, folds)
+    if len(np.unique(number[number >= 0])) < folds:
+        free = int((number >= 0).sum())
+        alone = f"; of {len(number) - free} more each has all images of a class" if free < len(number) else ""
+        raise DataError(
+            f"there are fewer groups of images ({free}) than folds ({folds}){alone}",
+            where="data.folds",
+            remedy=f"give data.folds={free} or less" if free > 1 else "add images of other groups",
+        )
+    return np.sort(np.array([row for one, at in zip(members, number, strict=True) if at == fold for row in one]))
 
 
 def _drawn(index: Index, rows: IntArray, groups: IntArray) -> NDArray[np.bool_]:

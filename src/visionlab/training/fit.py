@@ -276,9 +276,12 @@ def _introduce(data: ImageDataModule, classifier: ImageClassifier, layers: Summa
         f"{classifier.name}: {layers.parameters:,} parameters, {layers.trainable:,} trained, "
         f"{layers.flops / 1e6:,.1f} MFLOP an image"
     )
+    groups = {name: number for name, number in counts.get("groups", {}).items() if number}
+    of = {name: f" of {number:,} group{'s' * (number > 1)}" for name, number in groups.items()}
     console.print(
-        f"{data.name}: {data.num_classes} classes, {width}x{height} px; {counts['train']:,} images to train, "
-        f"{counts['val']:,} to validate, {counts['test']:,} to test"
+        f"{data.name}: {data.num_classes} classes, {width}x{height} px; "
+        f"{counts['train']:,} images{of.get('train', '')} to train, "
+        f"{counts['val']:,}{of.get('val', '')} to validate, {counts['test']:,}{of.get('test', '')} to test"
     )
 
 
