@@ -649,10 +649,12 @@ def test_a_table_for_latex_writes_long_times_as_whole_minutes():
 
 def test_a_class_that_is_never_predicted_is_named_at_the_end(tmp_path, capsys):
     run = make_run(tmp_path / "run", classes=("cat", "dog", "eel"), test=60)
-    Run(run).update(data=result(run)["data"] | {"classes": ["cat", "dog", "eel"]})
+    Run(run).update(data=result(run)["data"] | {"classes": ["cat", "dog", "eel", "fox"]})
     closing.finished(Run(run))
     assert "Never predicted" not in capsys.readouterr().out
-    (run / "confusion.csv").write_text("target,cat,dog,eel\ncat,20,0,0\ndog,9,11,0\neel,20,0,0\n")
+    (run / "confusion.csv").write_text(
+        "target,cat,dog,eel,fox\ncat,20,0,0,0\ndog,9,11,0,0\neel,20,0,0,0\nfox,0,0,0,0\n"
+    )
     closing.finished(Run(run))
-    said = "Never predicted: eel (1 of 3 classes), though there are images of it."
+    said = "Never predicted: eel (1 of 4 classes), though there are images of it."
     assert said in " ".join(capsys.readouterr().out.split())

@@ -1,12 +1,15 @@
 """Images are decoded once; what the cache holds is whole and right, whatever happened while it was filled."""
 
 import errno
+import hashlib
 import itertools
+import json
 import os
 import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -338,3 +341,13 @@ def test_a_builder_leaves_what_another_is_at_work_on(make_folder, tmp_path):
         assert partial.exists()
     open_store(class_folders(make_folder(below="more")), TO, cache_dir=tmp_path / "cache")
     assert not partial.exists()
+
+
+def test_stores_from_before_a_key_of_the_transform_are_found_again(tmp_path):
+    """The name as it was when only size, resize and crop_ratio were known."""
+    index = SimpleNamespace(root=tmp_path, names=["a/b.png"], stamps=np.arange(2))
+    before = {"size": (8, 8), "resize": "crop", "crop_ratio": 1.0}
+    digest = hashlib.sha256(json.dumps([store.VERSION, before, os.path.realpath(tmp_path)]).encode())
+    digest.update(b"a/b.png" + np.arange(2).tobytes())
+    assert store.key(index, Transform((8, 8))) == digest.hexdigest()[:32]
+    assert store.key(index, Transform((8, 8), white=4095)) != digest.hexdigest()[:32]

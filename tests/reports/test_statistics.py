@@ -165,14 +165,22 @@ def test_a_gain_over_all_seeds_is_found():
 def test_repeated_experiments_by_hand():
     """The difference is that of the means; where the runs agree with each other the p is that of the paired t test."""
     rng = np.random.default_rng(0)
-    a, b = trainings(rng, seeds=3)
+    a, b = trainings(rng, seeds=3, of_seed=0.1)
     (found,) = each_pair("AB", [a, b])
     assert found.difference == pytest.approx(right(a).mean() - right(b).mean())
     pairs = [((x > y).sum(), (x < y).sum()) for x in right(a) for y in right(b)]
     assert (found.only_a, found.only_b) == pytest.approx(np.mean(pairs, axis=0))
+    # Of a table of runs and images: what images explain, what runs explain, and the rest, which both of these hold.
+    parts = []
+    for table in (right(a), right(b)):
+        rest = table - table.mean(0) - table.mean(1)[:, None] + table.mean()
+        parts.append((table.mean(1).var(ddof=1) / 3, (rest**2).sum() / (2 * 500) / (3 * 500)))
+    of_images = (right(a).mean(0) - right(b).mean(0)).var() / 500
+    expected = of_images + sum(of_runs - rest for of_runs, rest in parts)
+    assert found.error**2 == pytest.approx(expected, rel=0.01) and expected > 1.2 * of_images
     (same,) = each_pair("AB", [a[:1] * 3, b[:1] * 3])
     plain = ttest_rel(right(a)[0], right(b)[0])
-    assert same.p == pytest.approx(plain.pvalue, rel=0.01)
+    assert same.p == pytest.approx(plain.pvalue, rel=0.02)  # n for n - 1
     (twins,) = each_pair("AB", [a, a])
     assert (twins.p, twins.better, twins.difference) == (1, None, 0)
 
