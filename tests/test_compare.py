@@ -225,11 +225,14 @@ def test_the_folds_of_a_cross_validation_are_tested_as_one(tmp_path, capsys):
     # One that is not complete is on fewer images than the whole ones, and does not keep them from being tested.
     found = compare(*(run for key, run in runs.items() if key != ("narrow", 1)), out=tmp_path / "less")
     assert (found.tests, found.untested) == ([], 2)
-    third = make_run(tmp_path / "third", test=0, val=50, skill=1, seed=9, config={"data.folds": 3, "data.fold": 0})
-    text = (third / "predictions.csv").read_text().replace("val/", "val/of-0-")
-    (third / "predictions.csv").write_text(text)
-    found = compare(*runs.values(), third, out=tmp_path / "more")
-    assert (found.tests[0].images, len(found.tests), found.untested) == (150, 1, 1)
+    begun = []
+    for fold in range(4):  # more folds than three, but not all of its ten
+        config = {"data.folds": 10, "data.fold": fold, "optimizer.momentum": 0.1}
+        begun.append(make_run(tmp_path / f"begun{fold}", test=0, val=50, skill=1, seed=9, config=config))
+        text = (begun[-1] / "predictions.csv").read_text().replace("val/", f"val/of-{fold}-")
+        (begun[-1] / "predictions.csv").write_text(text)
+    found = compare(*runs.values(), *begun, out=tmp_path / "more")
+    assert (found.tests[0].images, len(found.tests), found.untested) == (150, 1, 4)
 
 
 def test_of_two_copies_of_a_cross_validation_one_is_tested_and_not_the_better_folds(tmp_path):
@@ -644,7 +647,8 @@ def test_a_path_is_named_by_its_last_part_where_that_tells_it_apart(tmp_path, we
 def test_a_table_for_latex_writes_long_times_as_whole_minutes():
     row = {"experiment": "a", "runs": 1, "test/acc": 0.5, "test/acc sd": None, "val/acc": None, "parameters": 5}
     assert "& 2,160 " in latex.write([row | {"seconds": 36 * 3600}])
-    assert "& 0.1 " in latex.write([row | {"seconds": 5}])
+    assert "& 5.0 " in latex.write([row | {"seconds": 300}])
+    assert "& 0.017 " in latex.write([row | {"seconds": 1}])
 
 
 def test_a_class_that_is_never_predicted_is_named_at_the_end(tmp_path, capsys):

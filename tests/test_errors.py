@@ -111,6 +111,8 @@ def nothing_left(tmp_path):
             ["model.network._target_=visionlab.models.simple_cn.SimpleCNN"],
             "No module named 'visionlab.models.simple_cn",
         ),
+        (["optimizer._target_=torch.optim.Adm"], "did you mean 'Adam'?"),
+        (["model.network._target_=torchvision.models.resnet81"], "did you mean 'resnet18'?"),
         (["model.network._target_=__main__.Nett"], "define Nett before, or put it into a module"),
         (["scheduler=onecycle", "scheduler.pct_start=1.0"], "at least 0 and below 1"),
         (["trainer.deterministic=flase"], "true, false, warn"),

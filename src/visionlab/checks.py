@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -224,8 +225,9 @@ def not_imported(target: str, error: ImportError) -> str:
         return f"install {package}, or start in the folder that it lies in, or put that into PYTHONPATH"
     if package == "__main__":
         return f"define {name} before, or put it into a module of its own"
-    if module in sys.modules:  # it is the name that is wrong, and not what its module needs
-        return nearest(name, (key for key, value in vars(sys.modules[module]).items() if _is_of(value, module)))
+    there = [key for key, value in vars(sys.modules.get(module, object)).items() if _is_of(value, package, key)]
+    if module in sys.modules and there:  # it is the name that is wrong, and not what its module needs
+        return nearest(name, there)
     told = [line for line in str(error).splitlines()[1:] if not line.startswith("Are you sure")]
     return told[0] if told else str(error)
 
@@ -235,8 +237,10 @@ def importable(package: str) -> bool:
     return package in sys.modules or find_spec(package) is not None
 
 
-def _is_of(value: object, module: str) -> bool:
-    return callable(value) and getattr(value, "__module__", None) == module
+def _is_of(value: object, package: str, name: str) -> bool:
+    """Whether a name of a module is a class or function of its package, which may have been defined elsewhere in it."""
+    home = str(getattr(value, "__module__", None)).partition(".")[0]
+    return isinstance(value, type | FunctionType) and home == package and not name.startswith("_")
 
 
 @functools.cache

@@ -97,13 +97,21 @@ def head(width): return torch.nn.Linear(3, width)
 class Base(torch.nn.Module):
     kernel = 3
 
+SIZES = [64, {3, 5}]
+
+def act(x): return x
+
 class Net(Base):
     def __init__(self, num_classes, width=8):
         super().__init__()
         self.head, self.rate = head(num_classes), RATE{note}
 
-    def forward(self, images):
-        return self.head(images.mean((2, 3)))
+    def forward(self, images, act=act):
+        return act(self.head(images.mean((2, 3))))
+
+    @torch.no_grad()
+    def wide(self):
+        return SIZES[0] + 1
 """
 
 
@@ -118,6 +126,9 @@ class Net(Base):
         ("mean((2, 3))", "amax((2, 3))", False),
         ("Linear(3, width)", "Linear(3, width, bias=False)", False),
         ("{rate}", "RATE = 0.2", False),
+        ("SIZES[0] + 1", "SIZES[0] + 2", False),
+        ("SIZES = [64,", "SIZES = [65,", False),
+        ("def act(x): return x", "def act(x): return -x", False),
     ],
 )
 def test_what_was_typed_into_a_notebook_is_known_by_its_code(monkeypatch, old, new, same):

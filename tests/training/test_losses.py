@@ -76,6 +76,13 @@ def test_class_weights_of_ones_own():
     assert torch.allclose(loss(LOGITS, LABELS), functional.cross_entropy(LOGITS, LABELS, torch.tensor(weights)))
 
 
+def test_a_batch_of_classes_without_weight_has_a_loss_of_zero():
+    logits = LOGITS.clone().requires_grad_()
+    loss = WeightedCrossEntropy(class_counts=COUNTS, weights=[0, 1, 1])(logits, torch.zeros_like(LABELS))
+    loss.backward()
+    assert loss == 0 and (logits.grad == 0).all()
+
+
 @pytest.mark.parametrize("weights", [[1], [1, -1, 1], [0, 0, 0], [1, 1, "a"], [1, 1, float("inf")], 3])
 def test_class_weights_that_are_not_possible(weights):
     with pytest.raises(ConfigError, match="is no weight for each of 3 classes"):

@@ -144,8 +144,8 @@ def _warn_of_darkness(store: Store, rows: IntArray) -> None:
     dark = brightest <= DARK
     if dark.sum() * FEW > len(sample):
         log.warning(
-            "%d of %d images looked at are nearly black: no pixel of them is above %d of 255. Are they of 10 to 14 "
-            "bits in files of 16? Then say which value is white, as '+data.white=4095' for 12 bits.",
+            "%d of %d images looked at are nearly black: no pixel of them is above %d of 255. If they are of 10 to 14 "
+            "bits in files of 16, say which value is white, as '+data.white=4095' for 12 bits (data=folder).",
             *(dark.sum(), len(sample), brightest[dark].max()),
         )
 

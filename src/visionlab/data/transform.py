@@ -167,12 +167,12 @@ def to_rgb(image: Image.Image, white: float | None = None) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 0xFFFF:
-            raise ValueError("32-bit integer pixels have no defined white; say +data.white")
+            raise ValueError("32-bit integer pixels have no defined white; data=folder takes +data.white")
         # Nobody writes 32 bits for so dark a picture: they are bytes.
         shift = 0 if image.mode == "I" and wide.max() <= 0xFF else 8
         return Image.fromarray((wide >> shift).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined white; say +data.white")
+        raise ValueError("floating-point pixels have no defined white; data=folder takes +data.white")
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")

@@ -112,7 +112,7 @@ def _columns(sample: Path, head: Sequence[str], classes: Sequence[str]) -> list[
 
 
 def _unfit(sample: Path, why: str) -> ConfigError:
-    remedy = "give a CSV file with ids and either one column for the class or one for each class of the run"
+    remedy = "give a CSV file, with commas, of ids and either one column for the class or one for each class of the run"
     return ConfigError(f"the sample of a submission {why}", where=f"submission={sample}", remedy=remedy)
 
 

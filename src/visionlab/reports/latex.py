@@ -44,7 +44,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:,.0f}" if seconds >= 6000 else f"{seconds / 60:.1f}"
+    minutes = seconds / 60
+    return f"{minutes:,.0f}" if minutes >= 100 else f"{minutes:.1f}" if minutes >= 1 else f"{minutes:.2g}"
 
 
 def _accuracy(mean: float | None, deviation: float | None) -> str:

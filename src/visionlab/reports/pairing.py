@@ -19,7 +19,7 @@ def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest
 
     The runs of an experiment that was repeated with other seeds are tested together, and so are the folds of a
     cross-validation: each image as it was answered by the network that had not learnt from it. One that lacks folds
-    which another has is left out, as its images are fewer.
+    is left out where another has all of its own, as its images are fewer.
 
     Returns:
         The tests, and how many completed runs have no part in them.
@@ -31,8 +31,8 @@ def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest
         if entry.key in told:
             copies.setdefault((entry.group, entry.repetition), []).append(entry)
     known = _candidates([first for first, *_ in copies.values()], split)
-    most = max((len(one.answers[0].entries) for one in known), default=0)
-    first = next((one.answers[0] for one in known if len(one.answers[0].entries) == most), None)
+    most = max((one.answers[0].folds for one in known), default=None)
+    first = next((one.answers[0] for one in known if one.answers[0].folds == most), None)
     alike = [one for one in known if first and _same(first, one.answers[0], split)]
     members = (entry for one in alike for answer in one.answers for entry in answer.entries)
     tested = sum(len(copies[entry.group, entry.repetition]) for entry in members)
@@ -46,6 +46,12 @@ class _Answer:
 
     entries: list[Entry]
     predicted: Predictions
+
+    @property
+    def folds(self) -> tuple[float, int]:
+        """The share of its folds that are there, and their number; a run without folds is whole."""
+        asked = self.entries[0].settings.get("data.folds") if self.predicted.split == "val" else None
+        return (len(self.entries) / asked if isinstance(asked, int) and asked else 1.0), len(self.entries)
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,6 @@ class Scores:
         """Return the largest threshold that finds so large a share of the positive images."""
         return float(np.sort(self.of[self.positive])[::-1][math.ceil(sensitivity * self.positive.sum() - 1e-9) - 1])
 
-    def at(self, threshold: float) -> tuple[int, int]:
-        """Return how many positive images are found at a threshold, and how many others are not taken for such."""
-        found = self.of >= threshold
-        return int((found & self.positive).sum()), int((~found & ~self.positive).sum())
-
 
 def section(run: Reading, keep: Keep) -> list[Html]:
     """The curve and the thresholds; nothing of a run of more classes, or where a class has no image."""
@@ -90,7 +85,8 @@ def section(run: Reading, keep: Keep) -> list[Html]:
     )
     keep("roc", drawing)
     low, high = max(0.0, area - Z95 * error), min(1.0, area + Z95 * error)
-    tile = Tile("Area under the curve", f"{area:.4f}", f"95\u00a0% CI {low:.3f} to {high:.3f} (DeLong)", strong=True)
+    interval = f"95\u00a0% CI {low:.3f} to {high:.3f} (DeLong)" if error else "no error of it can be estimated"
+    tile = Tile("Area under the curve", f"{area:.4f}", interval, strong=True)
     split = _NAMES.get(run.split, run.split)
     words = note(
         f"{positive} is the positive class, as there are fewer images of it: {int(scores.positive.sum()):,} of "
@@ -98,22 +94,23 @@ def section(run: Reading, keep: Keep) -> list[Html]:
         if counts[0] != counts[1]
         else f"{positive} is taken for the positive class."
     )
-    return [words, columns(figure(drawing), tiles([tile])), *_thresholds(run, scores, positive)]
+    return [words, columns(figure(drawing), tiles([tile])), *_thresholds(run, predictions, scores, positive)]
 
 
 def _some(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, DRAWN)).round().astype(np.int64))
 
 
-def _thresholds(run: Reading, scores: Scores, positive: str) -> list[Html]:
+def _thresholds(run: Reading, predictions: Predictions, scores: Scores, positive: str) -> list[Html]:
     """A row for the class that is named, and one for each sensitivity that was sought on validation."""
-    rows: list[list[object]] = [["as predicted", 0.5, *_rates(scores, np.nextafter(0.5, 1))]]
+    said = np.array(predictions.predicted) == positive  # at 0.5 to the last digit that is recorded, either may be
+    rows: list[list[object]] = [["as predicted", 0.5, *_rates(scores, said)]]
     if "val" in run.splits:
         chosen = Scores.read(run.predictions("val"), positive)
         if chosen.positive.any() and np.isfinite(chosen.of).all():
             for share in SOUGHT:
                 limit = chosen.threshold(share)
-                rows.append([f"sensitivity of {100 * share:.0f} %", limit, *_rates(scores, limit)])
+                rows.append([f"sensitivity of {100 * share:.0f} %", limit, *_rates(scores, scores.of >= limit)])
     heads: list[Column | str] = [
         "chosen for",
         Column("threshold", form=lambda value: f"{value:.4f}", hint=f"From this probability of {positive} on"),
@@ -131,8 +128,9 @@ def _thresholds(run: Reading, scores: Scores, positive: str) -> list[Html]:
     return [table(heads, rows, ident="thresholds"), note(where if len(rows) > 1 else "")]
 
 
-def _rates(scores: Scores, threshold: float) -> list[object]:
-    found, left = scores.at(threshold)
+def _rates(scores: Scores, said: NDArray[np.bool_]) -> list[object]:
+    """Return what a row says where bool [N] images are taken for the positive class."""
+    found, left = int((said & scores.positive).sum()), int((~said & ~scores.positive).sum())
     ours, others = int(scores.positive.sum()), int((~scores.positive).sum())
     taken = found + others - left
     ends = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (wilson(found, ours), wilson(left, others))]

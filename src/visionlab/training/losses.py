@@ -46,7 +46,7 @@ class WeightedCrossEntropy(nn.Module):
         logits, weight = logits.float(), self.weight  # in half precision the weights would be rounded
         total = functional.cross_entropy(logits, labels, weight, label_smoothing=self.label_smoothing, reduction="sum")
         shares = (labels @ weight.to(labels.dtype)) if labels.is_floating_point() else weight[labels]
-        return total / shares.sum()
+        return total / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)  # all of weight 0: a loss of 0
 
 
 def _own(weights: Sequence[float], classes: int) -> Tensor:

@@ -2,13 +2,15 @@
 
 import dis
 import hashlib
+import inspect
 import marshal
 import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-PLAIN = (bool, int, float, complex, str, bytes, tuple, type(None))
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+GATHERED = (tuple, list, dict, set, frozenset)
 
 
 def digest(name: str) -> str | None:
@@ -26,7 +28,7 @@ def digest(name: str) -> str | None:
     while waiting:
         one = waiting.pop()
         value = getattr(main, one, None)
-        if one in found or not (_typed(value) or (one != name and isinstance(value, PLAIN))):
+        if one in found or not (_typed(value) or (one != name and isinstance(value, PLAIN + GATHERED))):
             continue
         parts = list(_parts(value))
         found[one] = b"".join(marshal.dumps(part, 2) for part in parts)  # later versions depend on reference counts
@@ -45,17 +47,36 @@ def _typed(value: Any) -> bool:
 def _parts(value: Any) -> Iterator[CodeType | str]:
     """Go through the code and the constants of a function, or of all that a class defines."""
     if isinstance(value, FunctionType):
-        yield _bare(value.__code__)
-        yield repr((value.__defaults__, value.__kwdefaults__))
+        inner = inspect.unwrap(value)  # what a decorator made of it is the decorator's
+        if inner is not value:
+            yield from _parts(inner)
+        else:
+            yield _bare(value.__code__)
+            given = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+            yield _written(given)
+            for one in filter(_typed, given):
+                yield from _parts(one)
     elif isinstance(value, type):
         for key, member in sorted(vars(value).items()):
             inner = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
             if _typed(inner):
                 yield from _parts(inner)
-            elif isinstance(member, PLAIN) and key not in ("__doc__", "__firstlineno__"):
-                yield f"{key}={member!r}"
+            elif isinstance(member, PLAIN + GATHERED) and key not in ("__doc__", "__firstlineno__"):
+                yield f"{key}={_written(member)}"
     else:
-        yield repr(value)
+        yield _written(value)
+
+
+def _written(value: Any) -> str:
+    """Write a value as it is written in every process: without addresses, sets in order."""
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_written(key)}: {_written(one)}' for key, one in value.items())}}}"
+    if isinstance(value, GATHERED):
+        each = list(map(_written, value))
+        return f"{type(value).__name__}({', '.join(sorted(each) if isinstance(value, set | frozenset) else each)})"
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _bare(code: CodeType) -> CodeType:
