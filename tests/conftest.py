@@ -1,5 +1,6 @@
 """What all tests share: a small quick run, and a place of its own for everything that is written."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def own_cache(tmp_path_factory):
 def no_png(monkeypatch):
     """Runs of this process leave their PNG figures out, half the time of a quick one; `quick_run` has them."""
     monkeypatch.setattr("visionlab.reports.run_figures.draw", lambda run, folder: None)
+
+
+@pytest.fixture(autouse=True)
+def no_old_handlers():
+    """A job of Hydra's in this process logs to the standard streams of its test, which are closed when that is over."""
+    yield
+    for handler in [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]:
+        logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
