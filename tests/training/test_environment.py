@@ -1,5 +1,6 @@
 """What a run says that it ran on, and what of our own source has changed since."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,19 @@ class Net(Base):
     def wide(self):
         return SIZES[0] + 1
 """
+
+
+def test_the_digest_of_what_was_typed_is_the_same_in_every_process():
+    """Sets of words have another order in each."""
+    typed = "def net(x, y={'a', 'b', 'c', 'd'}, z=print): return x in {'one', 'two', 'three', 'four'}\n"
+    code = f"{typed}from visionlab.training.typed import digest\nprint(digest('net'))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True
+        ).stdout
+        for seed in "1234"
+    }
+    assert len(found) == 1 and len(found.pop().strip()) == 16
 
 
 @pytest.mark.parametrize(
