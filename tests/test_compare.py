@@ -662,3 +662,22 @@ def test_a_class_that_is_never_predicted_is_named_at_the_end(tmp_path, capsys):
     closing.finished(Run(run))
     said = "Never predicted: eel (1 of 4 classes), though there are images of it."
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_other_numbers_of_folds_of_the_same_images_are_compared(tmp_path):
+    """What a fold holds differs, and all of them together do not."""
+    runs = []
+    for name, count in (("x", 2), ("y", 3)):
+        whole = make_run(tmp_path / "whole" / name, test=0, val=60, skill=0.9 if name == "x" else 0.3, seed=count)
+        head, *lines = (whole / "predictions.csv").read_text().splitlines()
+        for fold in range(count):
+            config = {"model.name": name, "data.folds": count, "data.fold": fold}
+            run = make_run(
+                tmp_path / f"{name}{fold}", test=0, val=60 // count, config=config, result={"model": {"name": name}}
+            )
+            (run / "predictions.csv").write_text("\n".join([head, *lines[fold::count]]) + "\n")
+            Run(run).update(data=result(run)["data"] | {"contents": {"val": f"{name}{fold}", "test": None}})
+            runs.append(run)
+    found = compare(*runs, out=tmp_path / "out")
+    (test,) = found.tests
+    assert (test.images, test.better, found.untested) == (60, "x over 2 folds", 0)

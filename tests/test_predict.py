@@ -402,3 +402,5 @@ def test_the_white_of_a_run_is_that_of_what_it_classifies(tmp_path):
     loaded = visionlab.load(run)
     assert loaded.transform.white == 4095
     assert loaded.transform.load((tmp_path / "cells/a/0.png").read_bytes())[0].min() == 255
+    made = visionlab.export(run, "safetensors", out=tmp_path / "exported")
+    assert "divided by 4095, cut off" in json.loads(made.description.read_text())["decoding"]

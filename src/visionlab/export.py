@@ -152,7 +152,8 @@ def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
             "dtype": "float32",
             "values": "softmax makes them probabilities",
         },
-        "decoding": "first frame, upright by its EXIF orientation, on white where transparent, upper 8 bits of 16",
+        "decoding": "first frame, upright by its EXIF orientation, on white where transparent, "
+        + _wide(transform.white),
         "preprocessing": "inside" if inside else "described",
         "mean": result["data"]["mean"],
         "std": result["data"]["std"],
@@ -167,6 +168,13 @@ def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
         "status": result["status"],
         "metrics": result.get("metrics", {}),
     }
+
+
+def _wide(white: float | None) -> str:
+    """Say what becomes of values of more than eight bits."""
+    if white is None:
+        return "upper 8 bits of 16"
+    return f"values of more than 8 bits and floats divided by {white:g}, cut off at 0 and 1, times 255, rounded"
 
 
 RESIZES = {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from visionlab.errors import RunError
 from visionlab.runs import Run
 
+SPLITS = {"test": "test", "val": "validation"}  # as they are called in a sentence
 RANDOM_SAMPLES = 24  # samples.npz begins with so many images drawn at random; the rest are confident mistakes
 
 

@@ -8,11 +8,9 @@ from visionlab.reports import charts
 from visionlab.reports.heat import heatmap
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, gallery, join, note, picture, table, tabs, tiles
-from visionlab.reports.reading import Reading
+from visionlab.reports.reading import SPLITS, Reading
 from visionlab.reports.statistics import BINS, calibration, class_scores, wilson
 from visionlab.reports.svg import Axis, Keep
-
-_NAMES = {"test": "test", "val": "validation"}
 
 
 def confusion(run: Reading, keep: Keep) -> list[Html]:
@@ -30,7 +28,7 @@ def confusion(run: Reading, keep: Keep) -> list[Html]:
     rows = [(names[r], names[c], images, images / int(totals[r])) for images, r, c in wrong[:15]]
     heads: list[Column | str] = ["true class", "taken for", "images"]
     heads.append(Column("of the class", form=lambda v: percent(v, 1)))
-    split = f" {_NAMES.get(run.split, run.split)}" if run.split else ""
+    split = f" {SPLITS.get(run.split, run.split)}" if run.split else ""
     words = note(f"{int(counts.sum()):,}{split} images. The normalised matrix is in per cent of its row.")
     matrix = tabs("confusion-matrix", {"Counts": plain, "Normalised": shares})
     if not rows:
@@ -124,7 +122,7 @@ def reliability(run: Reading, keep: Keep) -> list[Html]:
         [
             Tile("Expected calibration error", percent(found.ece), f"{BINS} bins of equal width", strong=True),
             Tile("Mean confidence", percent(stated), f"the model is {verdict}"),
-            Tile("Accuracy", percent(accuracy), f"{len(predictions):,} {_NAMES.get(run.split, run.split)} images"),
+            Tile("Accuracy", percent(accuracy), f"{len(predictions):,} {SPLITS.get(run.split, run.split)} images"),
         ]
     )
     return [

@@ -10,13 +10,12 @@ from visionlab.reports import charts
 from visionlab.reports.charts import Series
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, note, table, tiles
-from visionlab.reports.reading import Predictions, Reading
+from visionlab.reports.reading import SPLITS, Predictions, Reading
 from visionlab.reports.statistics import Z95, wilson
 from visionlab.reports.svg import Axis, Keep
 
 SOUGHT = (0.9, 0.95, 0.99)  # sensitivities that a threshold is chosen for
 DRAWN = 400  # points of a curve, at most
-_NAMES = {"test": "test", "val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,10 @@ class Scores:
     @property
     def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The false and the true positive rate at each threshold, from 0 to 1."""
-        order = np.argsort(-self.of, kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(self.of[order])), len(order) - 1)  # equal scores are one threshold
-        hits = np.append(0, self.positive[order].cumsum()[ends])
-        alarms = np.append(0, (~self.positive[order]).cumsum()[ends])
-        return alarms / alarms[-1], hits / hits[-1]
+        from sklearn.metrics import roc_curve
+
+        alarms, hits, _ = roc_curve(self.positive, self.of)
+        return alarms, hits
 
     @property
     def area(self) -> tuple[float, float]:
@@ -87,7 +85,7 @@ def section(run: Reading, keep: Keep) -> list[Html]:
     low, high = max(0.0, area - Z95 * error), min(1.0, area + Z95 * error)
     interval = f"95\u00a0% CI {low:.3f} to {high:.3f} (DeLong)" if error else "no error of it can be estimated"
     tile = Tile("Area under the curve", f"{area:.4f}", interval, strong=True)
-    split = _NAMES.get(run.split, run.split)
+    split = SPLITS.get(run.split, run.split)
     words = note(
         f"{positive} is the positive class, as there are fewer images of it: {int(scores.positive.sum()):,} of "
         f"{len(predictions):,} {split} images."

@@ -11,16 +11,16 @@ from visionlab.reports.numbers import MISSING, percent
 from visionlab.reports.page import Column, Html, callout, note, table
 from visionlab.reports.paired import PairedTest
 from visionlab.reports.pairing import FOLDS
+from visionlab.reports.reading import SPLITS
 
 MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs with the best one
-_SPLITS = {"test": "test", "val": "validation"}
 
 
 def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]:
     """Whether the best is better beyond chance, in words and as a table of pairs."""
     if not found:
         return []
-    split = _SPLITS.get(metric.partition("/")[0], metric)
+    split = SPLITS.get(metric.partition("/")[0], metric)
     best = found[0].a
     shown = found if len(found) <= MOST_PAIRS else [t for t in found if t.a == best]
     against_best = len(shown) > 1 and all(t.a == best for t in shown)
