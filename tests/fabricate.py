@@ -38,11 +38,13 @@ def make_run(
     result=None,
     config=None,
     data_seed=7,
+    grouped=0,
 ):
     """Write a run directory.
 
     `data_seed` decides the images and their classes, so that runs with the same one were tested on the same images;
-    `skill` is the share of images that the run gets right.
+    `skill` is the share of images that the run gets right; with `grouped` so many images make a group, which it gets
+    right or wrong together.
     """
     directory.mkdir(parents=True, exist_ok=True)
     world, rng = np.random.default_rng(data_seed), np.random.default_rng(seed)
@@ -56,6 +58,8 @@ def make_run(
             continue
         targets = world.integers(0, k, n)
         right = rng.random(n) < skill
+        if grouped:
+            right = right[np.arange(n) // grouped]
         off = rng.integers(1, k, n)
         predicted = np.where(right, targets, (targets + off) % k)
         confidence = np.clip(rng.beta(5, 2, n), 1 / k, 1)
@@ -69,6 +73,7 @@ def make_run(
                     f"{confidence[i]:.6f}",
                     int(right[i]),
                     f"{confidence[i] if right[i] else (1 - confidence[i]) / 2:.6f}",
+                    *([f"{split}/{i - i % grouped:04d}.jpg"] if grouped else []),
                 ]
             )
         if split == main:
@@ -82,6 +87,7 @@ def make_run(
         if k > 5:
             metrics[f"{split}/top5"] = 0.9
     head = ["split", "image", "target", "predicted", "confidence", "correct", "target_probability"]
+    head += ["group"] * bool(grouped)
     write_csv(directory / "predictions.csv", head, lines)
     write_csv(
         directory / "confusion.csv",

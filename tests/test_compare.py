@@ -589,6 +589,7 @@ def test_a_name_leaves_out_what_is_null(tmp_path):
 def test_the_closing_table_says_how_sure_the_accuracy_is(tmp_path, capsys):
     """Wilson's interval of 7 of 10, as in statistics books: 0.397 to 0.892."""
     run = Run(make_run(tmp_path / "run"))
+    (run.dir / "predictions.csv").unlink()  # as of a run that was not evaluated image by image
     few = {"val": 10, "test": 1000}
     run.update(metrics={"val/acc": 0.7, "test/acc": 0.7}, data=run.result["data"] | few, evaluated_images=few)
     closing.finished(run)

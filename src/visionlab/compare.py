@@ -30,7 +30,8 @@ class Comparison:
         tex: A table for LaTeX, a row an experiment.
         experiments: The same: the mean of its runs with other seeds or folds, their deviation and their number.
         tests: A test of each pair of experiments on the same images: McNemar's of single runs, of those that were
-            repeated with other seeds a t test of their means; all folds of a cross-validation count as one run.
+            repeated with other seeds a t test of their means; all folds of a cross-validation count as one run, and
+            images of one group as dependent.
         untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
         metric: The accuracy that the runs are ranked by.
     """

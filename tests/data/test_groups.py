@@ -270,3 +270,14 @@ def test_a_run_says_and_records_how_many_groups_it_has(table, tmp_path, capsys):
     assert json.loads((run.dir / "result.json").read_text())["data"]["groups"] == {"train": 3, "val": 1, "test": 2}
     said = " ".join(capsys.readouterr().out.split())
     assert "6 images of 3 groups to train, 2 of 1 group to validate, 4 of 2 groups to test" in said
+    tested = [row for row in run.predictions if row["split"] == "test"]
+    first = {row["image"]: f"{row['image'][:7]}{int(row['image'][7:10]) // 2 * 2:03d}.png" for row in tested}
+    assert len(tested) == 4 and {row["image"]: row["group"] for row in tested} == first
+    assert len(set(first.values())) == 2
+
+
+def test_a_run_without_groups_has_no_column_of_them(table, tmp_path):
+    overrides = [each for each in QUICK if not each.startswith("data=")]
+    more = ["data=folder", f"data.root={table([''] * 12)}", "data.csv=list.csv", "trainer.max_epochs=1"]
+    run = train([*overrides, *more, f"outputs={tmp_path / 'out'}"])
+    assert "group" not in run.predictions[0]

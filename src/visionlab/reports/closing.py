@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from visionlab.reports.reading import Reading
-from visionlab.reports.statistics import wilson
 from visionlab.runs import Run
 
 NAMES = (
@@ -26,7 +25,7 @@ def finished(run: Run, console: Console | None = None) -> None:
     """Print the closing table of a run that has just completed."""
     console = console or _console()
     result = run.result
-    metrics, data = result["metrics"], result["data"]
+    metrics, data, accuracies = result["metrics"], result["data"], Reading(run.dir).accuracies
     images = result.get("evaluated_images", data)
     splits = [split for split in ("val", "test") if f"{split}/acc" in metrics]
     table = Table(title=f"{data['name']} / {result['model']['name']}", title_justify="left", box=None, pad_edge=False)
@@ -38,7 +37,8 @@ def finished(run: Run, console: Console | None = None) -> None:
             cells = (metrics[f"{split}/{key}"] for split in splits)
             table.add_row(label, *(f"{value:.4f}" if key == "loss" else f"{100 * value:.2f} %" for value in cells))
         if key == "acc":
-            table.add_row("  95 % interval", *(_interval(metrics[f"{split}/acc"], images[split]) for split in splits))
+            ends = (accuracies[split].ends for split in splits)
+            table.add_row("  95 % interval", *(f"{each} %" if each else "" for each in ends))
     console.print()
     console.print(table)
     if "test" not in splits and not data.get("test"):
@@ -71,12 +71,6 @@ def _console() -> Console:
     """Return the console to print on; in a notebook rich would pass over the file that a sweep's job prints to."""
     to_file = isinstance(sys.stdout, io.TextIOWrapper)
     return Console(highlight=False, markup=False, force_jupyter=False if to_file else None)  # names may hold brackets
-
-
-def _interval(accuracy: float, images: int) -> str:
-    """Return between which per cent the accuracy on all such images lies, as far as these tell."""
-    low, high = wilson(round(accuracy * images), images)
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def _where(run: Run, console: Console) -> None:

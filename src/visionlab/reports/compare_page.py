@@ -68,7 +68,7 @@ def _headline(gathered: Gathered, metric: str) -> list[Tile]:
         told = (
             f"± {100 * row[f'{metric} sd']:.2f}, mean of {count} runs"
             if count > 1
-            else f"95\u00a0%\u00a0CI {comparing.interval(entry, metric.partition('/')[0])}"
+            else f"95\u00a0%\u00a0CI {entry.run.accuracies[metric.partition('/')[0]].ends}"
         )
         name = row["experiment"] if count > 1 else entry.label
         items.append(Tile(f"{place} {words}", percent(row[metric]), f"{name} · {told}", place == "Best"))

@@ -12,7 +12,7 @@ from visionlab.reports.charts import Point, Series
 from visionlab.reports.gather import Entry, Gathered
 from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, columns, escape, figure, note, table
-from visionlab.reports.statistics import wilson
+from visionlab.reports.reading import GROUPED
 from visionlab.reports.svg import Axis, Keep
 
 
@@ -100,11 +100,13 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
     kinds = [kind for kind in ("test/acc", "val/acc") if any(math.isfinite(e.metric(kind)) for e in entries)]
     reported = list(dict.fromkeys(name for entry in entries for name in _references(entry.run.result)))
     failed = any(entry.status != "completed" for entry in entries)
+    told = (entry.run.predictions(split) for entry in entries if split in entry.run.splits)
+    grouped = any(answers.groups is not None for answers in told)
     heads: list[Column | str] = ["run"]
     for kind in kinds:
         heads.append(Column(kind, form=percent))
         if kind == metric:
-            heads.append(Column("95 % CI", hint="Wilson's interval of the accuracy"))
+            heads.append(Column("95 % CI", hint=f"Wilson's interval of the accuracy{f', of {GROUPED}' * grouped}"))
     heads += [Column(f"reported {name}", form=percent if "loss" not in name else significant) for name in reported]
     heads += [Column(short_names[key], form=settings.written, hint=key) for key in shown]
     heads += [
@@ -125,7 +127,8 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
         for kind in kinds:
             row.append(_known(entry.metric(kind)))
             if kind == metric:
-                row.append(interval(entry, split))
+                accuracy = entry.run.accuracies.get(split)
+                row.append((accuracy and accuracy.ends) or MISSING)
         row += [_references(result).get(name) for name in reported]
         row += [entry.settings.get(key, ABSENT) for key in shown]
         epoch = result.get("best_epoch")
@@ -141,15 +144,6 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def interval(entry: Entry, split: str) -> str:
-    """Wilson's interval of the run's accuracy on a split, in per cent."""
-    accuracy = entry.run.accuracies.get(split)
-    if accuracy is None or accuracy.correct is None or not accuracy.total:
-        return MISSING
-    low, high = wilson(accuracy.correct, accuracy.total)
-    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def curves(entries: Sequence[Entry], best: Entry | None, keep: Keep) -> list[Html]:
@@ -215,9 +209,7 @@ def costs(entries: Sequence[Entry], metric: str, keep: Keep) -> list[Html]:
             if not cost:
                 continue
             accuracy = entry.run.accuracies.get(split)
-            spread = None
-            if accuracy is not None and accuracy.correct is not None and accuracy.total and metric.endswith("/acc"):
-                spread = wilson(accuracy.correct, accuracy.total)
+            spread = accuracy.interval if accuracy is not None and metric.endswith("/acc") else None
             tip = f"{entry.label}\n{metric} {percent(entry.metric(metric))}\n{label} {form(cost)}"
             points.append(
                 Point(

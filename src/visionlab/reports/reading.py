@@ -15,19 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionlab.errors import RunError
+from visionlab.reports.statistics import interval, wilson
 from visionlab.runs import Run
 
 SPLITS = {"test": "test", "val": "validation"}  # as they are called in a sentence
+GROUPED = "images in groups, which count for fewer than as many independent ones"  # what an interval is of
 RANDOM_SAMPLES = 24  # samples.npz begins with so many images drawn at random; the rest are confident mistakes
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The accuracy on a split, with the counts that it is made of where they are known."""
+    """The accuracy on a split, with its 95 % confidence interval and of how many images where that is known."""
 
     value: float
-    correct: int | None
-    total: int | None
+    total: int | None = None
+    interval: tuple[float, float] | None = None
+    groups: int | None = None  # that the images come in, None where each stands for itself
+
+    @property
+    def ends(self) -> str:
+        """The interval in per cent, empty where it is not known."""
+        return "" if self.interval is None else f"{100 * self.interval[0]:.1f} to {100 * self.interval[1]:.1f}"
+
+    @property
+    def qualified(self) -> str:
+        """The interval and the number of images in words, empty where they are not known."""
+        of = f" in {self.groups:,} group{'s' * (self.groups != 1)}" if self.groups else ""
+        return f"95\u00a0%\u00a0CI {self.ends}, n = {self.total:,}{of}" if self.ends else ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class Predictions:
     predicted: list[str]
     confidence: NDArray[np.float64]  # [N]
     correct: NDArray[np.bool_]  # [N]
+    groups: list[str] | None = None  # equal for images that belong together, as those of one patient
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,7 +67,8 @@ def pooled(parts: Sequence[Predictions]) -> Predictions:
         return [value for part in parts for value in getattr(part, column)]
 
     confidence, correct = (np.concatenate([getattr(part, key) for part in parts]) for key in ("confidence", "correct"))
-    return Predictions(parts[0].split, each("images"), each("target"), each("predicted"), confidence, correct)
+    groups = each("groups") if all(part.groups for part in parts) else None
+    return Predictions(parts[0].split, each("images"), each("target"), each("predicted"), confidence, correct, groups)
 
 
 def number(text: object) -> float:
@@ -113,6 +129,7 @@ class Reading:
                 predicted=list(map(intern, column["predicted"])),
                 confidence=np.array([number(value) for value in column["confidence"]], float),
                 correct=np.array(column["correct"]) == "1",
+                groups=list(map(intern, column["group"])) if "group" in column else None,
             )
         return found
 
@@ -142,10 +159,12 @@ class Reading:
                 continue
             if split in self.splits:
                 predictions = self.predictions(split)
-                found[split] = Accuracy(value, int(predictions.correct.sum()), len(predictions))
+                ends = interval(predictions.correct, predictions.groups)
+                groups = len(set(predictions.groups)) if predictions.groups else None
+                found[split] = Accuracy(value, len(predictions), ends, groups)
             else:
                 total = images.get(split) or None
-                found[split] = Accuracy(value, round(value * total) if total else None, total)
+                found[split] = Accuracy(value, total, wilson(round(value * total), total) if total else None)
         return found
 
     @cached_property

@@ -26,7 +26,6 @@ from visionlab.reports.page import (
     tiles,
 )
 from visionlab.reports.reading import Reading
-from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis, Keep
 
 BADGES = {"completed": "good", "failed": "bad", "interrupted": "warn", "pruned": "warn", "running": "warn"}
@@ -135,11 +134,7 @@ def _headline(run: Reading) -> list[Tile]:
     metrics, model = result.get("metrics") or {}, result.get("model") or {}
     items = []
     for i, (split, accuracy) in enumerate(run.accuracies.items()):
-        below = ""
-        if accuracy.correct is not None and accuracy.total:
-            low, high = wilson(accuracy.correct, accuracy.total)
-            below = f"95\u00a0%\u00a0CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
-        items.append(Tile(f"{_NAMES[split]} accuracy", percent(accuracy.value), below, strong=i == 0))
+        items.append(Tile(f"{_NAMES[split]} accuracy", percent(accuracy.value), accuracy.qualified, strong=i == 0))
     items += _reference(result.get("reference") or {}, metrics)
     main = next(iter(run.accuracies), "val")
     for key, label, form in (

@@ -1,6 +1,7 @@
 """The parts of a run's page that come from its predictions: confusion, classes, samples, calibration."""
 
 import math
+from itertools import compress
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from visionlab.reports.heat import heatmap
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, gallery, join, note, picture, table, tabs, tiles
 from visionlab.reports.reading import SPLITS, Reading
-from visionlab.reports.statistics import BINS, calibration, class_scores, wilson
+from visionlab.reports.statistics import BINS, calibration, class_scores, interval, wilson
 from visionlab.reports.svg import Axis, Keep
 
 
@@ -62,7 +63,7 @@ def classes(run: Reading, keep: Keep) -> list[Html]:
     tips = []
     for i in order:
         right, images = int(counts[i, i]), int(scores.support[i])
-        low, high = wilson(right, images) if images else (0.0, 1.0)
+        low, high = _class_interval(run, names[i], right, images)
         tips.append(f"{names[i]}\n{right} of {images} images\n95 % CI {100 * low:.0f} to {100 * high:.0f} %")
     drawing = charts.bars(
         [names[i] for i in order],
@@ -77,6 +78,15 @@ def classes(run: Reading, keep: Keep) -> list[Html]:
     report = table(heads, rows, foot=foot, filterable=long, tall=long, ident="classification-report")
     frame = Html(f'<div class="tall"><div class="scroll" tabindex="0">{figure(drawing)}</div></div>')
     return [columns(report, frame if long else figure(drawing))]
+
+
+def _class_interval(run: Reading, name: str, right: int, images: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the accuracy on a class."""
+    answers = run.predictions(run.split) if run.split else None
+    if not images or answers is None or answers.groups is None:
+        return wilson(right, images) if images else (0.0, 1.0)
+    own = np.array(answers.target) == name
+    return interval(answers.correct[own], list(compress(answers.groups, own)))
 
 
 def samples(run: Reading) -> list[Html]:

@@ -1,6 +1,7 @@
-"""What a report says about how sure a number is, from counts alone (no model, no framework)."""
+"""What a report says about how sure a number is, from what was right alone (no model, no framework)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ BINS = 15  # of a reliability curve, as in the paper
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share.
+def wilson(correct: float, total: float) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share of so many images, or of images that are worth so many.
 
     The score interval of Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 1927): it
     stays inside 0 to 1 and keeps its coverage for few images and for shares near 1.
@@ -25,6 +26,47 @@ def wilson(correct: int, total: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * total)) / (1 + z2 / total)
     half = Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def codes(groups: Sequence[str] | None, images: int) -> NDArray[np.int64]:
+    """Return int64 `[N]` from 0 on, equal for images of one group; without groups each image is one of its own."""
+    if groups is None:
+        return np.arange(images)
+    return np.unique(np.array(groups), return_inverse=True)[1].astype(np.int64)
+
+
+def interval(correct: NDArray[np.bool_], groups: Sequence[str] | None = None) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the share of images that are right.
+
+    Wilson's; where images come in groups, as those of one patient, with the effective number of images: that of
+    independent ones which would tell as much (Korn and Graubard, "Confidence intervals for proportions with small
+    expected number of positive counts estimated from survey data", Survey Methodology, 1998; with Wilson's interval:
+    Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", Journal of
+    Survey Statistics and Methodology, 2015). All of a single group say nothing about others: 0 to 1. Where all are
+    right, or none is, nothing tells how alike the images of a group are, and they count as independent.
+
+    Args:
+        correct: bool `[N]`.
+        groups: `[N]`, the group of each image; None where each is one of its own.
+
+    Raises:
+        ValueError: There are no images.
+    """
+    total = len(correct)
+    if groups is None or not total:
+        return wilson(int(correct.sum()), total)
+    from scipy.stats import t
+
+    place = codes(groups, total)
+    number = int(place.max()) + 1
+    if number == 1:
+        return 0.0, 1.0
+    share = float(correct.mean())
+    excess = np.bincount(place, weights=correct - share)  # of each group, what it has right beyond its expectation
+    variance = number / (number - 1) * float((excess**2).sum()) / total**2
+    effective = min(float(total), share * (1 - share) / variance) if variance else float(total)
+    effective *= (Z95 / float(t.ppf(0.975, number - 1))) ** 2  # the variance is itself estimated, from few groups
+    return wilson(share * effective, effective)
 
 
 @dataclass(frozen=True)

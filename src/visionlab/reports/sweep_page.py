@@ -13,7 +13,6 @@ from visionlab.reports.numbers import MISSING, count, duration, percent, short, 
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.paired import PairedTest
 from visionlab.reports.parallel import parallel
-from visionlab.reports.statistics import wilson
 from visionlab.reports.svg import Axis, Keep
 from visionlab.reports.trials import Sweep, Trial
 from visionlab.runs import write_csv
@@ -153,10 +152,7 @@ def _spread(name: str, deviation: float | None) -> str:
 
 def _interval(trial: Trial, split: str) -> str:
     accuracy = trial.entries[0].run.accuracies.get(split)
-    if len(trial.entries) > 1 or accuracy is None or accuracy.correct is None or not accuracy.total:
-        return ""
-    low, high = wilson(accuracy.correct, accuracy.total)
-    return f"95\u00a0%\u00a0CI {100 * low:.1f} to {100 * high:.1f}, n = {accuracy.total:,}"
+    return "" if len(trial.entries) > 1 or accuracy is None else accuracy.qualified
 
 
 def trials(sweep: Sweep, page: Path) -> list[Html]:

@@ -1,7 +1,9 @@
 """Of a run of two classes: its ROC curve, and what thresholds that were chosen on validation do on the other images."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,8 @@ from visionlab.reports import charts
 from visionlab.reports.charts import Series
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, note, table, tiles
-from visionlab.reports.reading import SPLITS, Predictions, Reading
-from visionlab.reports.statistics import Z95, wilson
+from visionlab.reports.reading import GROUPED, SPLITS, Predictions, Reading
+from visionlab.reports.statistics import Z95, codes, interval
 from visionlab.reports.svg import Axis, Keep
 
 SOUGHT = (0.9, 0.95, 0.99)  # sensitivities that a threshold is chosen for
@@ -20,17 +22,24 @@ DRAWN = 400  # points of a curve, at most
 
 @dataclass(frozen=True)
 class Scores:
-    """The probability of the positive class, float `[N]`, and whether an image is of it, bool `[N]`."""
+    """Of N images the probability of the positive class, and whether they are of it.
+
+    Attributes:
+        of: float `[N]`.
+        positive: bool `[N]`.
+        groups: `[N]`, equal for images that belong together; None where each stands for itself.
+    """
 
     of: NDArray[np.float64]
     positive: NDArray[np.bool_]
+    groups: Sequence[str] | None = None
 
     @classmethod
     def read(cls, predictions: Predictions, positive: str) -> "Scores":
         """Take them from the predictions of a run of two classes."""
         said = np.array(predictions.predicted) == positive
         scores = np.where(said, predictions.confidence, 1 - predictions.confidence)
-        return cls(scores, np.array(predictions.target) == positive)
+        return cls(scores, np.array(predictions.target) == positive, predictions.groups)
 
     @property
     def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -42,18 +51,28 @@ class Scores:
 
     @property
     def area(self) -> tuple[float, float]:
-        """The area under the curve and its standard error.
+        """The area under the curve and its standard error: 0 where a class has images of one group only.
 
         DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
-        characteristic curves" (Biometrics, 1988), by ranks.
+        characteristic curves" (Biometrics, 1988), by ranks; of images in groups Obuchowski, "Nonparametric analysis of
+        clustered ROC curve data" (Biometrics, 1997), which is the same where each group has one image.
         """
         from scipy.stats import rankdata
 
         ranks, ours, others = rankdata(self.of), self.of[self.positive], self.of[~self.positive]
         above = (ranks[self.positive] - rankdata(ours)) / len(others)  # of each positive, the share of the others below
         below = 1 - (ranks[~self.positive] - rankdata(others)) / len(ours)
-        doubt = sum(float(part.var(ddof=1)) / len(part) for part in (above, below) if len(part) > 1)
-        return float(above.mean()), math.sqrt(doubt)
+        area, place = float(above.mean()), codes(self.groups, len(self.of))
+        count, parts, doubt = int(place.max()) + 1, [], 0.0
+        for own, shares in ((self.positive, above), (~self.positive, below)):
+            excess = np.bincount(place[own], weights=shares - area, minlength=count) / len(shares)
+            have = len(np.unique(place[own]))
+            if have < 2:
+                return area, 0.0
+            doubt += have / (have - 1) * float((excess**2).sum())
+            parts.append(excess)
+        doubt += 2 * count / (count - 1) * float(parts[0] @ parts[1])  # of groups with images of both classes
+        return area, math.sqrt(max(0.0, doubt))
 
     def threshold(self, sensitivity: float) -> float:
         """Return the largest threshold that finds so large a share of the positive images."""
@@ -83,8 +102,10 @@ def section(run: Reading, keep: Keep) -> list[Html]:
     )
     keep("roc", drawing)
     low, high = max(0.0, area - Z95 * error), min(1.0, area + Z95 * error)
-    interval = f"95\u00a0% CI {low:.3f} to {high:.3f} (DeLong)" if error else "no error of it can be estimated"
-    tile = Tile("Area under the curve", f"{area:.4f}", interval, strong=True)
+    ends = f"95\u00a0% CI {low:.3f} to {high:.3f} ({'Obuchowski' if scores.groups else 'DeLong'})"
+    tile = Tile(
+        "Area under the curve", f"{area:.4f}", ends if error else "no error of it can be estimated", strong=True
+    )
     split = SPLITS.get(run.split, run.split)
     words = note(
         f"{positive} is the positive class, as there are fewer images of it: {int(scores.positive.sum()):,} of "
@@ -109,13 +130,14 @@ def _thresholds(run: Reading, predictions: Predictions, scores: Scores, positive
             for share in SOUGHT:
                 limit = chosen.threshold(share)
                 rows.append([f"sensitivity of {100 * share:.0f} %", limit, *_rates(scores, scores.of >= limit)])
+    method = f"Wilson's interval{f' of {GROUPED}' if scores.groups else ''}"
     heads: list[Column | str] = [
         "chosen for",
         Column("threshold", form=lambda value: f"{value:.4f}", hint=f"From this probability of {positive} on"),
         Column("sensitivity", form=percent, hint=f"Of the images of {positive}, the share found"),
-        Column("95 % CI", hint="Wilson's interval"),
+        Column("95 % CI", hint=method),
         Column("specificity", form=percent, hint="Of the others, the share not taken for it"),
-        Column("95 % CI", hint="Wilson's interval"),
+        Column("95 % CI", hint=method),
         Column("precision", form=percent, hint="Of what is taken for it, the share that is"),
     ]
     where = (
@@ -128,8 +150,8 @@ def _thresholds(run: Reading, predictions: Predictions, scores: Scores, positive
 
 def _rates(scores: Scores, said: NDArray[np.bool_]) -> list[object]:
     """Return what a row says where bool [N] images are taken for the positive class."""
-    found, left = int((said & scores.positive).sum()), int((~said & ~scores.positive).sum())
-    ours, others = int(scores.positive.sum()), int((~scores.positive).sum())
-    taken = found + others - left
-    ends = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (wilson(found, ours), wilson(left, others))]
-    return [found / ours, ends[0], left / others, ends[1], found / taken if taken else None]
+    found: list[object] = []
+    for own, right in ((scores.positive, said), (~scores.positive, ~said)):
+        low, high = interval(right[own], scores.groups and list(compress(scores.groups, own)))
+        found += [float(right[own].mean()), f"{100 * low:.1f} to {100 * high:.1f}"]
+    return [*found, float(scores.positive[said].mean()) if said.any() else None]

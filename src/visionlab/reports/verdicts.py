@@ -33,7 +33,7 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
         Column("95 % CI", form=lambda ends: ends.text, numeric=True, hint="Of the difference"),
         Column("only A right", form=_images, hint="Images, in the mean over pairs of runs"),
         Column("only the other" if against_best else "only B right", form=_images, hint="Images, likewise"),
-        Column("p", form=_p, hint="McNemar's of two runs, mid-p; of repeated experiments that of a t test"),
+        Column("p", form=_p, hint="McNemar's of two runs, mid-p; of repeated experiments, or groups, of a t test"),
         Column("p (Holm)", form=_p, hint="Corrected for the number of pairs"),
     ]
     body = []
@@ -58,19 +58,23 @@ def _method(shown: Sequence[PairedTest], pairs: int, split: str) -> str:
     images = f"the same {shown[0].images:,} {split} images"
     level = f"two-sided, at the level of 5 % after Holm's correction for {_plural(pairs, 'pair')}."
     said = []
+    groups = shown[0].groups
     if any(t.repeated for t in shown):
         said.append(
             f"Of repeated experiments a t test of the difference of the means, on {images}, {level} Its standard error "
-            "has a part from the runs and one from the images, so that it is about any networks of these two trainings "
-            "on any such images."
+            f"has a part from the runs and one from the {'groups of ' * bool(groups)}images, so that it is about any "
+            "networks of these two trainings on any such images."
         )
         if any(1 in t.runs for t in shown if t.repeated):
             said.append("An experiment of one run is given the deviation of the other.")
     if not all(t.repeated for t in shown):
+        test = "a t test by groups, or McNemar's test where that is less sure" if groups else "McNemar's test, mid-p"
         said.append(
-            f"{'Of two single runs ' if said else ''}McNemar's test on {images}: mid-p, {level} It is about these "
-            "trained networks; how much another seed would change them, only repetitions tell."
+            f"Of two single runs {test}, on {images}, {level} It is about these trained networks; how much another "
+            "seed would change them, only repetitions tell."
         )
+    if groups:
+        said.append(f"The images come in {_plural(groups, 'group')}: those of one are not independent of each other.")
     if shown[0].a.endswith(FOLDS):
         said.append("Each image was answered by the fold that had not learnt from it.")
     return " ".join(said)
@@ -99,9 +103,10 @@ def sentences(found: Sequence[PairedTest]) -> list[str]:
         gap = f"{_points(100 * t.difference)} points; {counts} ({_p_words(t.p)})."
         if t.better:
             return [f"{t.better} is really better than {t.b}: {gap}"]
+        more = "groups of images" if t.groups else "test images"
         return [
-            f"No difference beyond chance between {t.a} and {t.b}: {gap} More test images, or more seeds, could tell "
-            "them apart."
+            f"No difference beyond chance between {t.a} and {t.b}: {gap} More {more}, or more seeds, could tell them "
+            "apart."
         ]
     said = []
     if beaten:

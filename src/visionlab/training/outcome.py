@@ -29,7 +29,9 @@ def write(run: Run, evaluations: Sequence[Evaluation], data: ImageDataModule) ->
 
 
 def predictions(evaluation: Evaluation, data: ImageDataModule) -> list[dict[str, Any]]:
-    """Return a row of predictions.csv for each image of an evaluation."""
+    """Return a row of predictions.csv for each image of an evaluation; a group is named by its first image."""
+    groups = data.index.groups
+    first = [] if groups is None else data.image_names(groups[evaluation.rows.numpy()])
     return [
         {
             "split": evaluation.split,
@@ -39,9 +41,11 @@ def predictions(evaluation: Evaluation, data: ImageDataModule) -> list[dict[str,
             "confidence": f"{confidence:.6g}",
             "correct": int(label == predicted),
             "target_probability": f"{right:.6g}",
+            **group,
         }
-        for image, label, predicted, confidence, right in zip(
+        for image, group, label, predicted, confidence, right in zip(
             data.image_names(evaluation.rows),
+            [{"group": name} for name in first] or [{}] * len(evaluation.rows),
             evaluation.labels.tolist(),
             evaluation.predicted.tolist(),
             evaluation.confidence.tolist(),
