@@ -12,7 +12,7 @@ from visionlab.training.guard import Diverged, NanGuard
 @pytest.fixture
 def step():
     """Return a function that ends a batch of the third epoch with a loss, and the guard, its trainer and its module."""
-    guard, trainer = NanGuard(), SimpleNamespace(current_epoch=2, is_last_batch=False)
+    guard, trainer = NanGuard(), SimpleNamespace(current_epoch=2, is_last_batch=False, world_size=1)
     module = SimpleNamespace(device=torch.device("cpu"), rate=0.0, optimizer_config={"lr": 2.0})
     guard.on_train_start(trainer, module)
 
@@ -27,7 +27,7 @@ def step():
 def test_the_first_bad_step_is_named_also_where_the_device_is_asked_later(step, monkeypatch, loss):
     end, guard, trainer, module = step
     with monkeypatch.context() as patch:
-        patch.setattr(guard, "_look", lambda trainer: None)  # as an accelerator, which is asked only now and then
+        patch.setattr(guard, "_look", lambda *_: None)  # as an accelerator, which is asked only now and then
         for batch, (value, rate) in enumerate([(1.0, 0.5), (loss, 0.25), (math.nan, 0.125), (1.0, 0.0625)]):
             end(batch, value, rate)
     with pytest.raises(Diverged, match=r"in epoch 3, batch 2, at learning rate 0\.25") as error:
@@ -45,9 +45,9 @@ def test_a_cpu_stops_at_once_and_no_number_is_too_large(step):
 def test_a_device_is_asked_now_and_then_and_at_the_end_of_an_epoch(monkeypatch):
     """`meta` is no CPU; it would have to be waited for."""
     guard, asked = NanGuard(every_n_steps=3), []
-    trainer, module = SimpleNamespace(), SimpleNamespace(device="meta", rate=0.1, optimizer_config={})
+    trainer, module = SimpleNamespace(world_size=1), SimpleNamespace(device="meta", rate=0.1, optimizer_config={})
     guard.on_train_start(trainer, module)
-    monkeypatch.setattr(guard, "_look", lambda trainer: asked.append(batch))
+    monkeypatch.setattr(guard, "_look", lambda *_: asked.append(batch))
     for batch in range(8):
         trainer.is_last_batch = batch == 7
         guard.on_train_batch_end(trainer, module, {"loss": torch.zeros((), device="meta")}, None, batch)

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import math
 import os
 import shlex
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import Callback
+from torch import nn
 
 import visionlab
 from visionlab.runs import Run
@@ -45,6 +47,17 @@ class Witness(Callback):
         assert not place.exists(), "this rank has trained this config before"
         place.write_text(json.dumps(seen))
         atexit.register(lambda: place.write_text(json.dumps(seen | {"left": not torch.distributed.is_initialized()})))
+
+
+class OddOnOne(nn.CrossEntropyLoss):
+    """No number on rank 1 alone, in its third step."""
+
+    steps = 0
+
+    def forward(self, logits, labels):
+        loss = super().forward(logits, labels)
+        self.steps += self.training
+        return loss * (math.nan if os.environ["RANK"] == "1" and self.steps == 3 else 1)
 
 
 class AskOne(Callback):
@@ -203,6 +216,15 @@ def test_where_one_rank_is_asked_to_stop_all_save_the_step(tmp_path, witness):
     run = Run(tmp_path / "two")
     assert run.status == "interrupted"
     assert torch.load(run.checkpoint("last"), weights_only=True)["global_step"] == 21
+
+
+def test_where_one_rank_has_no_number_all_stop_and_say_so(tmp_path, witness):
+    """Stopped alone, it would be taken for a lost connection: the run would go on from there for ever."""
+    odd = [f"loss._target_={Path(__file__).stem}.OddOnOne", "~loss.label_smoothing"]
+    with pytest.raises(AssertionError, match="NaN"):
+        door(*RUN, *TWO, *odd, f"hydra.run.dir={tmp_path / 'two'}")
+    run = Run(tmp_path / "two")
+    assert (run.status, "in epoch 1, batch 3" in run.result["error"]) == ("failed", True), run.result["error"]
 
 
 def test_a_rank_that_is_killed_only_interrupts(under_way):

@@ -16,6 +16,8 @@ class NanGuard(Callback):
     """Stops on a NaN or infinite loss, naming the step and the learning rate.
 
     The device remembers the first such step by itself; it is asked only now and then, since each question waits for it.
+    Of several devices all are asked, and stop together: one that stopped alone would leave the others in a reduction,
+    which the run would take for a lost connection and go on from.
 
     Args:
         every_n_steps: Batches between two looks.
@@ -40,19 +42,23 @@ class NanGuard(Callback):
         here = (self._first < 0) & ~torch.isfinite(outputs["loss"].detach())
         self._first = torch.where(here, batch_idx, self._first)
         self._rate = torch.where(here, cast(float, pl_module.rate), self._rate)
-        if self._first.device.type == "cpu" or (batch_idx + 1) % self.every_n_steps == 0 or trainer.is_last_batch:
-            self._look(trainer)
+        at_once = self._first.device.type == "cpu" and trainer.world_size == 1
+        if at_once or (batch_idx + 1) % self.every_n_steps == 0 or trainer.is_last_batch:
+            self._look(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at a last part of an epoch too."""
-        self._look(trainer)
+        self._look(trainer, pl_module)
 
-    def _look(self, trainer: Trainer) -> None:
-        first = int(self._first)
-        if first >= 0:
-            rate = float(self._rate)
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found = torch.stack([self._first.float(), self._rate])
+        if trainer.world_size > 1:
+            found = cast(torch.Tensor, pl_module.all_gather(found))
+        bad = [(first, rate) for first, rate in found.view(-1, 2).tolist() if first >= 0]
+        if bad:
+            first, rate = min(bad)
             raise Diverged(
-                f"the loss became NaN or infinite in epoch {trainer.current_epoch + 1}, batch {first + 1}, "
+                f"the loss became NaN or infinite in epoch {trainer.current_epoch + 1}, batch {int(first) + 1}, "
                 f"at learning rate {rate:g}",
                 where="optimizer.lr",
                 remedy=f"try optimizer.lr={(self._asked or rate) / 10:g}, or trainer.gradient_clip_val=1",
