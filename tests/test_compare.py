@@ -131,6 +131,16 @@ def test_a_repeated_experiment_is_as_good_as_its_mean_and_not_as_its_luckiest_ru
     assert second in best[2] and "mean of 3 runs" in best[2]
 
 
+def test_runs_of_classes_of_one_name_are_two_experiments(tmp_path):
+    """Neither is a copy of the other, which the tests would leave out."""
+    for place in ("ours", "theirs"):
+        make_run(tmp_path / place, config={"loss": {"_target_": f"{place}.Brier"}}, skill=0.6 + 0.3 * (place == "ours"))
+    found = compare(tmp_path, out=tmp_path / "out")
+    (test,) = found.tests
+    assert (test.a, test.b, test.better) == ("loss=ours.Brier", "loss=theirs.Brier", "loss=ours.Brier")
+    assert [row["runs"] for row in found.experiments] == [1, 1]
+
+
 def test_experiments_of_one_name_are_told_apart(tmp_path):
     """Here what they differ in is no column: their files name the model wrongly."""
     runs = [

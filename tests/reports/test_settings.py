@@ -21,7 +21,7 @@ def flat(**changes):
 
 def test_what_cannot_change_a_result_is_no_setting():
     found = flat()
-    assert found["optimizer"] == "Adam"
+    assert (found["optimizer"], settings.written(found["optimizer"])) == ("torch.optim.Adam", "Adam")
     assert found["data.mean"] == "[0.5, 0.5]"
     assert not {"outputs", "data.root", "callbacks.progress.show", "optimizer._partial_"} & set(found)
 
@@ -32,6 +32,12 @@ def test_only_what_differs_is_told_and_equal_numbers_are_equal():
     assert settings.differing([flat(optimizer__lr=1), flat(optimizer__lr=1.0)]) == []
     one_batch, all_of_them = flat(trainer={"limit_val_batches": 1}), flat(trainer={"limit_val_batches": 1.0})
     assert settings.differing([one_batch, all_of_them]) == ["trainer.limit_val_batches"]
+
+
+def test_classes_of_one_name_are_two():
+    ours, theirs = flat(model__network={"_target_": "ours.Net"}), flat(model__network={"_target_": "theirs.Net"})
+    assert settings.experiment(ours) != settings.experiment(theirs)
+    assert settings.differing([ours, theirs]) == ["model.network"]
 
 
 def test_seeds_and_folds_repeat_an_experiment_and_a_split_seed_does_not():

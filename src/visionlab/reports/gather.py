@@ -160,14 +160,14 @@ def _sweep(directory: Path, add: Any) -> Sweep:
 
 def _short(value: object, last: Mapping[str, str]) -> str:
     if isinstance(value, str):
-        return last.get(value, value)
+        return last.get(value, str.__str__(value))  # of a class the whole path
     return f"{value:.3g}" if isinstance(value, float) else settings.written(value)
 
 
 def _last_parts(values: Iterable[object]) -> dict[str, str]:
-    """Return the last part of each path, where it tells them and the other words apart."""
+    """Return the last part of each path, where it tells them and the other words apart; of a class its name."""
     words = {value for value in values if isinstance(value, str)}
-    parts = {word: word.rstrip("/").rpartition("/")[2] for word in words}
+    parts = {word: str(word).rstrip("/").rpartition("/")[2] for word in words}
     return parts if len(set(parts.values())) == len(words) else {}
 
 

@@ -12,6 +12,14 @@ _ALWAYS_SHOWN = {"data.name", "model.name"}  # in columns of their own
 Flat = dict[str, object]
 
 
+class ClassPath(str):
+    """Where a class is imported from: told apart by all of it, written as its name."""
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.rpartition(".")[2]
+
+
 def flatten(config: Mapping[str, Any]) -> Flat:
     """Return the settings that can change a run's outcome by their dotted keys; a list is one setting.
 
@@ -27,7 +35,7 @@ def flatten(config: Mapping[str, Any]) -> Flat:
             if isinstance(value, Mapping):
                 walk(value, f"{dotted}.")
             elif key == "_target_":
-                flat[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+                flat[prefix.rstrip(".")] = ClassPath(value)
             else:
                 flat[dotted] = json.dumps(value) if isinstance(value, list) else with_unit(dotted, value)
 
