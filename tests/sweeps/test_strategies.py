@@ -22,6 +22,7 @@ from visionlab.runs import Run
 from visionlab.sweeps import studies
 from visionlab.sweeps.engine import Engine
 from visionlab.sweeps.greedy import Greedy
+from visionlab.sweeps.grid import Grid
 from visionlab.sweeps.halving import Halving, rungs
 from visionlab.sweeps.parameter import Parameter
 from visionlab.sweeps.plan import Plan
@@ -492,6 +493,14 @@ def test_halving_keeps_the_best_in_either_direction(direction, sign):
         given_up += halving.tell(trial, Outcome("paused", (sign * value,)))
     assert [trial.number for trial in iter(halving.ask, None)] == [0, 3]  # a third of six
     assert sorted(trial.number for trial in given_up) == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("strategy", [Halving, Grid])
+def test_a_combination_that_two_grids_share_is_one_trial(strategy):
+    """Two trials that are one run would hold two places, of which another trial deserves one."""
+    plan = planned("architectures", "model=mlp,alexnet")
+    plan.settings["parameters"] = [{"optimizer.lr": [0.1, 0.01]}, {"optimizer.lr": [0.01, 0.001]}]
+    assert len(list(iter(strategy(plan).ask, None))) == 6
 
 
 @BOTH_WAYS

@@ -51,6 +51,15 @@ class Mine(ImageDataModule):
         return class_folders(self.root)
 
 
+class Named(Mine):
+    """One that gives the names of its files and nothing else of them."""
+
+    def find(self):
+        index = super().find()
+        index.stamps = None
+        return index
+
+
 def learnt_images_become_test_images(table):
     table.write_text(table.read_text().replace("/0.png,cat,train", "/0.png,cat,test"))
 
@@ -121,9 +130,10 @@ def test_a_failed_run_that_is_asked_to_resume_is_not_cleared(train, capsys):
     assert "Continuing the interrupted run" in capsys.readouterr().out
 
 
-def test_a_data_set_of_ones_own_is_looked_at_as_folders_are(table, tmp_path, capsys):
+@pytest.mark.parametrize("kind", [Mine, Named])
+def test_a_data_set_of_ones_own_is_looked_at_as_folders_are(table, tmp_path, capsys, kind):
     def train():
-        own = ["data=folder", f"data._target_={__name__}.Mine", f"data.root={table.parent}"]
+        own = ["data=folder", f"data._target_={__name__}.{kind.__name__}", f"data.root={table.parent}"]
         visionlab.train([*QUICK, *own, "data.batch_size=8"], directory=tmp_path / "run")
         return capsys.readouterr().out
 

@@ -77,7 +77,8 @@ class ParallelLauncher(VisionlabLauncher):
 
     def executor(self, directory: Path) -> "Executor":
         """Make what executes jobs."""
-        from visionlab.sweeps.parallel import Parallel, cores, visible_gpus
+        from visionlab.machine import cores, visible_gpus
+        from visionlab.sweeps.parallel import Parallel
 
         each = self.config.trainer.devices if isinstance(self.config.trainer.devices, int) else 1
         free = [] if self.config.trainer.accelerator in ("cpu", "mps") else visible_gpus()

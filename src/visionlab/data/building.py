@@ -24,6 +24,7 @@ from visionlab.data.index import Index
 from visionlab.data.reader import CRASHED, SHORT, Read, fill, from_files, from_frames
 from visionlab.data.transform import Transform
 from visionlab.errors import DataError
+from visionlab.machine import cores
 
 log = logging.getLogger(__name__)
 CHUNK_BYTES = 2 * 2**20  # of decoded pixels in the hand of one process
@@ -74,7 +75,7 @@ def read_all(index: Index, to: Transform, output: Path, workers: int | None) -> 
         if index.frames is not None or small:
             _here(index, to, output, spans, done)
         else:
-            _beside(index, to, output, spans, done, workers or available_cores())
+            _beside(index, to, output, spans, done, workers or cores())
     if index.frames is None:
         for row, read in read_alone(index, to, output, undecoded(learnt.errors)):
             learnt.add(row, read)
@@ -94,11 +95,6 @@ def read_alone(index: Index, to: Transform, output: Path, rows: Sequence[int]) -
             yield from reader.read(row, [index.names[row]])
     finally:
         reader.close()
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _here(index: Index, to: Transform, output: Path, spans: list[tuple[int, int]], done: Done) -> None:

@@ -138,6 +138,13 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: They are missing or not laid out as expected.
         """
 
+    def find_now(self) -> Index:
+        """Return what `find` does, with the sizes and times of files of which it gave the names alone."""
+        index = self.find()
+        if index.stamps is None and index.frames is None:
+            index.stamps = np.array([stamped(index.root, name)[1:] for name in index.names])
+        return index
+
     def present(self) -> bool:
         """Return whether the data set is there, so that nothing needs to be unpacked or fetched."""
         return self.source is None or (self.root / self.source.folder).is_dir()
@@ -156,9 +163,7 @@ class ImageDataModule(LightningDataModule, ABC):
             return
         if self.source is not None and not self.present():
             self.source.provide(self.root, download=self.download)
-        self.index = self.find()
-        if self.index.stamps is None and self.index.frames is None:  # files of which `find` gave the names alone
-            self.index.stamps = np.array([stamped(self.index.root, name)[1:] for name in self.index.names])
+        self.index = self.find_now()
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
         if self.num_classes < 2:

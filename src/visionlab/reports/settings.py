@@ -93,10 +93,10 @@ def experiment(flat: Flat) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return the shortest ending of each key that no other key ends in: `optimizer.lr` is `lr`."""
+    """Return the shortest ending of each key that no other key ends in: lr for optimizer.lr or +optimizer.lr."""
     names = {}
     for key in keys:
-        parts = key.split(".")
+        parts = key.lstrip("+").split(".")
         for size in range(1, len(parts) + 1):
             name = ".".join(parts[-size:])
             if sum(other == name or other.endswith(f".{name}") for other in keys) == 1:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from visionlab.out_folder import from_here
+from visionlab.reports.settings import short_names
 from visionlab.sweeps import space
 from visionlab.sweeps.compose import Request
 from visionlab.sweeps.plan import Plan
@@ -41,7 +42,7 @@ class Display:
         self.console = console or Console(file=sys.stdout, highlight=False, markup=False, force_jupyter=False)
         self.out_of_time = False
         self.after: str | None = None  # what is done once the trials are
-        self._short = space.short_names([*plan.keys, *plan.replicates])
+        self._short = short_names([*plan.keys, *plan.replicates])
         self._name, self._mode = next(iter(plan.objectives.items()))
         self._state: dict[int, str] = {}
         self._remembered: set[int] = set()

@@ -202,7 +202,7 @@ class Engine:
     def _settle(self, wanted: _Wanted, ended: Ended | None = None) -> None:
         """Record how a run ended and tell the trials that waited for it."""
         directory, name = wanted.request.dir, wanted.name
-        state, error = state_of(Run(directory), ended, self.record.entries.get(name, {}))
+        state, error = state_of(Run(directory), ended, lambda: self.record.entries.get(name, {}))
         values = self._values(wanted.trial, Run(directory))
         if state != "failed" and "pause_after" in wanted.trial.job and values is not None:
             state = "paused"  # an earlier command may have dropped it, which had less to spend

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from visionlab.sweeps import space
 from visionlab.sweeps.plan import Plan
 from visionlab.sweeps.trial import Outcome, Trial
 
@@ -16,10 +15,7 @@ class Grid:
     """
 
     def __init__(self, plan: Plan) -> None:
-        combinations: list[dict[str, Any]] = []
-        for grid in plan.grids():
-            combinations += [found for found in space.product(grid) if found not in combinations]
-        self._trials = [Trial(number, values) for number, values in enumerate(combinations)]
+        self._trials = [Trial(number, values) for number, values in enumerate(plan.combinations())]
         self._next = 0
         self.total: int | None = len(self._trials)
 

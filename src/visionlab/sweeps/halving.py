@@ -5,7 +5,6 @@ from typing import Any
 
 from visionlab import schema
 from visionlab.errors import ConfigError
-from visionlab.sweeps import space
 from visionlab.sweeps.plan import Plan
 from visionlab.sweeps.trial import Outcome, Trial
 
@@ -40,10 +39,7 @@ class Halving:
                 remedy="leave sweep.objectives and trainer.max_epochs alone; sweep=grid or sweep=optuna can have them",
             )
         self._sign = -1 if plan.base["mode"] == "max" else 1
-        self._trials = [
-            Trial(number, values)
-            for number, values in enumerate(found for grid in plan.grids() for found in space.product(grid))
-        ]
+        self._trials = [Trial(number, values) for number, values in enumerate(plan.combinations())]
         self.total: int | None = len(self._trials)
         self.rungs = rungs(
             len(self._trials), self._max_epochs, settings["reduction"], settings["min_epochs"], settings["budget"]

@@ -10,6 +10,7 @@ from typing import Any
 from visionlab import runs, schema
 from visionlab.errors import ConfigError, nearest
 from visionlab.out_folder import from_here
+from visionlab.reports.settings import short_names
 from visionlab.sweeps import space
 
 RULES: dict[str, schema.Rule] = {
@@ -98,6 +99,13 @@ class Plan:
             expanded.append(swept if keep_ranges else {key: space.values(key, spec) for key, spec in swept.items()})
         return expanded
 
+    def combinations(self) -> list[dict[str, Any]]:
+        """Return every combination of each grid, once: grids may overlap."""
+        found: list[dict[str, Any]] = []
+        for grid in self.grids():
+            found += [values for values in space.product(grid) if values not in found]
+        return found
+
     @cached_property
     def keys(self) -> list[str]:
         """The keys that trials differ in, the replicates' aside."""
@@ -113,7 +121,7 @@ class Plan:
         """
         if self.settings["name"]:
             return str(self.settings["name"])
-        short = space.short_names([*self.keys, *self.replicates])
+        short = short_names([*self.keys, *self.replicates])
         parts = [] if self.choice == "grid" else [self.choice]
         parts += [str(self.base[group].get("name") or group) for group in ("data", "model") if group not in self.keys]
         parts += [short[key] for key in self.keys[:4]]

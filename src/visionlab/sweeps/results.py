@@ -1,7 +1,7 @@
 """What the result.json of a run means to its sweep."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from visionlab.runs import Run
@@ -9,8 +9,11 @@ from visionlab.sweeps.jobs import Ended
 from visionlab.sweeps.trial import State
 
 
-def state_of(run: Run, ended: Ended | None, entry: Mapping[str, Any]) -> tuple[State, str | None]:
-    """Return how a run stands, from its result, from how its job ended, and from what was recorded of it before."""
+def state_of(run: Run, ended: Ended | None, recorded: Callable[[], Mapping[str, Any]]) -> tuple[State, str | None]:
+    """Return how a run stands, from its result, from how its job ended, and from what was recorded of it before.
+
+    What was recorded is asked for only where it decides: a file of thousands of runs is read for it.
+    """
     result = run.result
     status = result.get("status")
     if status in ("completed", "pruned"):
@@ -25,6 +28,7 @@ def state_of(run: Run, ended: Ended | None, entry: Mapping[str, Any]) -> tuple[S
         return "interrupted", ended.error  # by a full disk, say: what it has is to be gone on with
     if ended is not None and ended.error is not None:
         return "failed", ended.error  # it failed before it began
+    entry = recorded()
     return ("failed", entry.get("error")) if entry.get("status") == "failed" else ("interrupted", result.get("error"))
 
 

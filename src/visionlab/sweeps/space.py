@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -109,22 +109,6 @@ def product(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Yield every combination, the last axis varying fastest; one empty combination where there is no axis."""
     for combination in itertools.product(*axes.values()):
         yield dict(zip(axes, combination, strict=True))
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each key, or as many parts as tell it from the others: lr for optimizer.lr."""
-    keys = list(keys)
-
-    def tail(key: str, parts: int) -> str:
-        return ".".join(key.lstrip("+").split(".")[-parts:])
-
-    names = {}
-    for key in keys:
-        parts = 1
-        while parts < key.count(".") + 1 and sum(tail(other, parts) == tail(key, parts) for other in keys) > 1:
-            parts += 1
-        names[key] = tail(key, parts)
-    return names
 
 
 def values(key: str, spec: Any) -> list[Any]:

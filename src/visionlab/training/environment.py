@@ -218,7 +218,7 @@ def _listing(run: Run) -> dict[str, int | str] | None:
         from hydra.utils import instantiate
 
         try:
-            listed: dict[str, int | str] = instantiate(data, _partial_=True, _convert_="all")().find().listing()
+            listed: dict[str, int | str] = instantiate(data, _partial_=True, _convert_="all")().find_now().listing()
         except Exception:  # its code may raise anything by now, and the answer does not hang on it
             return None
         return listed

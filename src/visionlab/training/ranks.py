@@ -21,6 +21,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab.errors import RunError
+from visionlab.machine import cores
 from visionlab.runs import Run, write_atomically
 
 STARTED_BY_US = "VISIONLAB_RANK"
@@ -61,7 +62,7 @@ def launch(run: Run, count: int, overrides: list[str], resume_from: str | None) 
     write_atomically(run.dir / ".ranks.json", json.dumps(plan))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
                "-m", "visionlab.training.ranks", str(run.dir.resolve())]  # fmt: skip
-    threads = str(max(1, (os.cpu_count() or 1) // count))
+    threads = str(max(1, cores() // count))
     environment = {"OMP_NUM_THREADS": threads} | os.environ | {STARTED_BY_US: "1"}
     # In a group of its own, so that a Ctrl-C reaches torchrun once, through us, and it waits for its ranks.
     process = subprocess.Popen(command, env=environment, process_group=0)
