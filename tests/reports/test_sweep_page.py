@@ -14,6 +14,7 @@ from visionlab.reports.gather import gather
 from visionlab.reports.numbers import MISSING
 from visionlab.reports.parallel import parallel
 from visionlab.runs import Run
+from visionlab.sweeps.ranking import figures, ranking
 
 
 def runs_of(sweep):
@@ -359,6 +360,23 @@ def test_a_trial_without_a_run_counts_as_failed(tmp_path):
     assert "3 of 4 trials" in page.text
     assert page.tiles["Trials"] == ("3 of 4", "completed, 1 failed")
     assert page.tables["failures"][1:] == [["3", "optimizer.lr=9", "failed", "not <possible>"]]
+
+
+def test_a_run_that_was_completed_alone_since_counts_for_the_page_and_for_the_sweep(tmp_path):
+    sweep = make_sweep(tmp_path, trials=4, failed=0)
+    content = json.loads((sweep / "sweep.json").read_text())
+    best = max(content["runs"], key=lambda row: row["value"])
+    best |= {"status": "interrupted", "value": None}
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    shown = gather([sweep]).sweeps[0].best
+    first = ranking(content["runs"], sweep, content["objectives"], {}, ())[0]
+    assert {shown.place, first.trial} == {best["trial"]} and shown.value == first.means[0]
+
+
+def test_no_number_is_no_figure():
+    result = {"metrics": {"val/acc": 0.5, "val/loss": float("nan")}, "model": {"parameters": 7}}
+    assert figures(result, ["parameters", "val/acc"]) == (7, 0.5)
+    assert figures(result, ["val/acc", "val/loss"]) is figures(result, ["val/f1"]) is None
 
 
 def test_a_trial_whose_process_was_killed_is_not_running(tmp_path):

@@ -195,7 +195,7 @@ def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html
         row: list[object] = [comparing.link(entry, page, str(trial.place))]
         row += [trial.overrides.get(key, entry.settings.get(key, ABSENT)) for key in sweep.swept]
         row.append(_known(trial.value))
-        row += [_known(trial.mean(name)) for name in shown[1:]]
+        row += trial.ranked.means[1:] if trial.ranked else [None] * len(shown[1:])
         row += [_known(trial.deviation), len(trial.entries)] if repeated else []
         row += [_known(tested[trial.key])] if with_test else []
         epoch = result.get("best_epoch")
@@ -212,9 +212,9 @@ def repetitions(sweep: Sweep, page: Path) -> list[Html]:
         return []
     shown = [*sweep.swept, *sweep.replicates]
     single = [
-        (trial, entry, value, status)
+        (trial, entry, sweep.figure(entry), status)
         for trial in sweep.trials
-        for entry, value, (status, _) in zip(trial.entries, trial.values, trial.outcomes, strict=True)
+        for entry, (status, _) in zip(trial.entries, trial.outcomes, strict=True)
     ]
     # As they were asked for, and not as they ended.
     asked = {key: [settings.written(value) for value in values] for key, values in sweep.replicates.items()}

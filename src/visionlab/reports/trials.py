@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from visionlab.reports.reading import number
-from visionlab.sweeps.ranking import asked_for
+from visionlab.sweeps import ranking
+from visionlab.sweeps.ranking import Ranked
 
 if TYPE_CHECKING:
     from visionlab.reports.gather import Entry
@@ -22,18 +22,16 @@ class Trial:
     Args:
         place: Its number, from 0.
         overrides: What it sets, the repetitions' keys aside.
-        setting: The identity of what its runs have in common, where the sweep recorded it.
         entries: Its runs.
-        values: The objective of each run, NaN where there is none.
         outcomes: Of each run, its status in the sweep and why it failed.
+        ranked: Its figures; None until all of its runs have theirs.
     """
 
     place: int
     overrides: dict[str, Any]
-    setting: str | None = None
-    entries: list["Entry"] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    outcomes: list[tuple[str, str]] = field(default_factory=list)
+    entries: list["Entry"]
+    outcomes: list[tuple[str, str]]
+    ranked: Ranked | None
 
     @property
     def key(self) -> str:
@@ -48,16 +46,12 @@ class Trial:
     @property
     def value(self) -> float:
         """The mean of the objective over its runs, NaN until all are completed."""
-        return fmean(self.values) if self.status == "completed" else math.nan
-
-    def mean(self, name: str) -> float:
-        """The mean of a figure over its runs, NaN while one of them has none."""
-        return fmean(figure(entry, name) for entry in self.entries)
+        return self.ranked.means[0] if self.ranked else math.nan
 
     @property
     def deviation(self) -> float:
         """The standard deviation of the objective over its runs, NaN for a single run."""
-        return stdev(self.values) if math.isfinite(self.value) and len(self.values) > 1 else math.nan
+        return math.nan if self.ranked is None or self.ranked.deviations[0] is None else self.ranked.deviations[0]
 
     @property
     def seconds(self) -> float | None:
@@ -121,25 +115,33 @@ class Sweep:
     @cached_property
     def trials(self) -> list[Trial]:
         """Its trials, in the order of their numbers."""
-        found: dict[str, Trial] = {}
-        for row, entry in zip(self.content["runs"], self.entries, strict=True):
-            overrides = {k: v for k, v in (row.get("overrides") or {}).items() if k not in self.replicates}
-            outcome = self._outcome(row, entry)
-            if outcome[0] != "completed" and not asked_for(row, self.replicates):
-                continue
-            # Runs of the same values may differ in what earlier commands of this sweep had fixed.
-            name = repr((row.get("setting"), sorted(overrides.items())))
-            trial = found.setdefault(name, Trial(int(row.get("trial", len(found))), overrides, row.get("setting")))
-            trial.entries.append(entry)
-            trial.outcomes.append(outcome)
-            trial.values.append(figure(entry, self.objective))
-        return sorted(found.values(), key=lambda trial: trial.place)
+        rows = self.content["runs"]
+        entry_of = {row["dir"]: entry for row, entry in zip(rows, self.entries, strict=True)}
+        found: list[Trial] = []
+        for group in ranking.trials(rows, self.replicates, lambda row: entry_of[row["dir"]].run.result):
+            entries = [entry_of[row["dir"]] for row in group]
+            outcomes = [self._outcome(row, entry) for row, entry in zip(group, entries, strict=True)]
+            ranked = self._ranking.get(entries[0].run.dir.resolve())
+            place = int(group[0].get("trial", len(found)))
+            found.append(Trial(place, ranking.varied(group[0], self.replicates), entries, outcomes, ranked))
+        return sorted(found, key=lambda trial: trial.place)
 
-    def _outcome(self, row: dict[str, Any], entry: "Entry") -> tuple[str, str]:
+    @cached_property
+    def _ranking(self) -> dict[Path, Ranked]:
+        """The completed trials by the directories of their first runs, the best first."""
+        tested = self.content.get("tested") or []
+        found = ranking.ranking(self.content["runs"], self.directory, self.objectives, self.replicates, tested)
+        return {one.dirs[0]: one for one in found}
+
+    def figure(self, entry: "Entry") -> float:
+        """The first objective of a run, NaN where it has none."""
+        return (ranking.figures(entry.run.result, [self.objective]) or (math.nan,))[0]
+
+    def _outcome(self, row: ranking.Entry, entry: "Entry") -> tuple[str, str]:
         """Return how a run stands in this sweep, and why it failed: without the figures that are sought, it did."""
         if row.get("status") == "pruned":  # here; it may have been trained to its end elsewhere since
             return "pruned", ""
-        lacking = not all(math.isfinite(figure(entry, name)) for name in self.objectives)
+        lacking = ranking.figures(entry.run.result, self.objectives) is None
         if row.get("status") == "failed" and entry.status == "completed" and lacking:
             return "failed", str(row.get("error") or "")
         return entry.status, entry.error
@@ -157,10 +159,9 @@ class Sweep:
     @property
     def ranked(self) -> list[Trial]:
         """The completed trials with a value, the best first; not those of what an earlier command had fixed."""
-        sign = -1 if self.mode == "max" else 1
         earlier = set(self.content.get("earlier") or [])
-        known = (trial for trial in self.trials if math.isfinite(trial.value) and trial.setting not in earlier)
-        return sorted(known, key=lambda trial: sign * trial.value)
+        trial_of = {trial.ranked.dirs[0]: trial for trial in self.trials if trial.ranked}
+        return [trial_of[place] for place, one in self._ranking.items() if one.setting not in earlier]
 
     @property
     def best(self) -> Trial | None:
@@ -190,24 +191,5 @@ class Sweep:
         if len(self.objectives) < 2:
             return []
 
-        def figures(trial: Trial) -> list[float]:
-            found = [trial.mean(name) for name in self.objectives]
-            return [v if mode == "max" else -v for v, mode in zip(found, self.objectives.values(), strict=True)]
-
-        known = [(trial, figures(trial)) for trial in self.ranked]
-        known = [(trial, values) for trial, values in known if all(map(math.isfinite, values))]
-        return [
-            trial
-            for trial, mine in known
-            if not any(all(a >= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine for _, theirs in known)
-        ]
-
-
-def figure(entry: "Entry", name: str) -> float:
-    """A figure of a run by its name: a metric, or one of parameters, flops, seconds and images_per_second."""
-    result = entry.run.result
-    if name in {"parameters", "trainable_parameters", "flops"}:
-        return number((result.get("model") or {}).get(name))
-    if name == "seconds":
-        return number((result.get("seconds") or {}).get("fit"))
-    return number(result.get(name)) if name == "images_per_second" else entry.metric(name)
+        unbeaten = ranking.front((trial.ranked for trial in self.ranked if trial.ranked), self.objectives)
+        return [trial for trial in self.ranked if trial.ranked in unbeaten]

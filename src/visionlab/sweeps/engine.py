@@ -16,8 +16,9 @@ from visionlab.sweeps.compose import Composer, Request
 from visionlab.sweeps.display import Display
 from visionlab.sweeps.jobs import Ended, Executor, Job
 from visionlab.sweeps.plan import Plan
+from visionlab.sweeps.ranking import figures
 from visionlab.sweeps.record import Record
-from visionlab.sweeps.results import at_epoch, figures, state_of
+from visionlab.sweeps.results import at_epoch, state_of
 from visionlab.sweeps.trial import Outcome, State, Strategy, Trial
 
 RETRIES = 1  # how often a job is begun again by itself whose process vanished

@@ -1,13 +1,20 @@
-"""Which trial is the best: by the mean over its runs, from their directories alone."""
+"""What a sweep.json and the results of its runs add up to: its trials, and which of them is the best.
 
+For the sweep itself and for the pages about it, so that they name the same trial.
+"""
+
+import math
 import statistics
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from visionlab.runs import Run
-from visionlab.sweeps.results import figures
+
+Entry = Mapping[str, Any]  # of a run in sweep.json
+Result = Mapping[str, Any]  # result.json of a run
 
 
 @dataclass(frozen=True)
@@ -48,23 +55,60 @@ def front(ranked: Iterable[Ranked], objectives: Mapping[str, str]) -> list[Ranke
     return [one for one, mine in signed if not beaten(mine)]
 
 
-def asked_for(entry: Mapping[str, Any], replicates: Mapping[str, Collection[Any]]) -> bool:
-    """Whether a run of a sweep.json is one of the repetitions that are asked for now, not by an earlier command."""
-    overrides = entry.get("overrides", {})
-    return all(overrides[key] in values for key, values in replicates.items() if key in overrides)
+def figures(result: Result, names: Iterable[str]) -> tuple[float, ...] | None:
+    """Return the figures of a completed run by their names; None where one is missing or no number.
+
+    A name is a metric, as val/acc, or one of parameters, flops, seconds (of training) and images_per_second.
+    """
+    model, seconds = result.get("model") or {}, result.get("seconds") or {}
+    known = {
+        **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops")},
+        "seconds": seconds.get("fit"),
+        "images_per_second": result.get("images_per_second"),
+        **(result.get("metrics") or {}),
+    }
+    found = [known.get(name) for name in names]
+    numbers = tuple(float(value) for value in found if value is not None and math.isfinite(value))
+    return numbers if len(numbers) == len(found) else None
+
+
+def completed(entry: Entry, result: Result) -> bool:
+    """Whether a run counts in a sweep: also one that another command has completed since, but none that it gave up."""
+    return result.get("status") == "completed" and entry.get("status") != "pruned"
+
+
+def trials(
+    entries: Iterable[Entry], replicates: Mapping[str, Collection[Any]], result_of: Callable[[Entry], Result]
+) -> list[list[Entry]]:
+    """Return the runs of each trial.
+
+    Runs of the same values that differ in more than the replicates, as an earlier command of the same sweep.name may
+    have left them, are trials of their own. Left out are those that did not complete and that only an earlier command
+    asked for, with other values of the replicates.
+    """
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        overrides = entry.get("overrides") or {}
+        asked = all(overrides[key] in values for key, values in replicates.items() if key in overrides)
+        if asked or completed(entry, result_of(entry)):
+            told = repr((entry.get("setting"), sorted(varied(entry, replicates).items(), key=lambda item: item[0])))
+            found.setdefault(told, []).append(entry)
+    return list(found.values())
+
+
+def varied(entry: Entry, replicates: Collection[str]) -> dict[str, Any]:
+    """Return what the trial of a run sets, which all of its repetitions share."""
+    return {key: value for key, value in (entry.get("overrides") or {}).items() if key not in replicates}
 
 
 def ranking(
-    entries: Iterable[Mapping[str, Any]],
+    entries: Iterable[Entry],
     root: Path,
     objectives: Mapping[str, str],
     replicates: Mapping[str, Collection[Any]],
-    tested: set[str],
+    tested: Collection[str],
 ) -> list[Ranked]:
     """Rank the completed trials, the best first; with several objectives by the first of them.
-
-    Runs of the same values that differ in more than the replicates, as an earlier command of the same sweep.name may
-    have left them, are trials of their own.
 
     Args:
         entries: The runs of a sweep.json.
@@ -74,19 +118,18 @@ def ranking(
             where all of these completed; more that earlier commands completed are averaged with them.
         tested: Names of the run directories whose test figures are meant to be seen.
     """
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        if entry.get("status") != "completed" and not asked_for(entry, replicates):
-            continue
-        values = {key: value for key, value in entry.get("overrides", {}).items() if key not in replicates}
-        told = repr((entry.get("setting"), sorted(values.items(), key=lambda item: item[0])))
-        groups.setdefault(told, []).append(entry)
+
+    @cache
+    def read(place: str) -> Result:
+        return Run(root / place).result
+
+    def result_of(entry: Entry) -> Result:
+        return read(entry["dir"])
+
     found = []
-    for group in groups.values():
-        if any(entry.get("status") != "completed" for entry in group):
-            continue
+    for group in trials(entries, replicates, result_of):
         dirs = tuple((root / entry["dir"]).resolve() for entry in group)
-        results = [Run(directory).result for directory in dirs]
+        results = [result_of(entry) for entry in group if completed(entry, result_of(entry))]
         each = [row for result in results if (row := figures(result, objectives)) is not None]
         if len(each) < len(group):
             continue  # a directory was removed, or is trained anew
@@ -97,7 +140,7 @@ def ranking(
         found.append(
             Ranked(
                 trial=int(group[0].get("trial", 0)),
-                values={key: value for key, value in group[0]["overrides"].items() if key not in replicates},
+                values=varied(group[0], replicates),
                 means=tuple(statistics.fmean(column) for column in columns),
                 deviations=tuple(statistics.stdev(column) if len(column) > 1 else None for column in columns),
                 tested={name: statistics.fmean(values) for name, values in tests.items()},

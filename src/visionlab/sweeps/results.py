@@ -1,7 +1,7 @@
 """What the result.json of a run means to its sweep."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from visionlab.runs import Run
@@ -42,21 +42,3 @@ def at_epoch(run: Run, epochs: int, name: str, mode: str) -> float | None:
     if (len(rows) < epochs and run.status != "completed") or not values:
         return None
     return max(values) if mode == "max" else min(values)
-
-
-def figures(result: Mapping[str, Any], names: Iterable[str]) -> tuple[float, ...] | None:
-    """Return the figures of a completed run by their names; None where one is missing.
-
-    A name is a metric, as val/acc, or one of parameters, flops, seconds (of training) and images_per_second.
-    """
-    model, seconds = result.get("model", {}), result.get("seconds", {})
-    known = {
-        **{key: model.get(key) for key in ("parameters", "trainable_parameters", "flops")},
-        "seconds": seconds.get("fit"),
-        "images_per_second": result.get("images_per_second"),
-        **result.get("metrics", {}),
-    }
-    found = [known.get(name) for name in names]
-    return (
-        None if any(value is None for value in found) else tuple(float(value) for value in found if value is not None)
-    )
