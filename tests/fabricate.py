@@ -166,7 +166,6 @@ def make_run(
         "seed": seed,
         "started": "2026-11-20T14:03:00+00:00",
         "seconds": {"fit": 12.31, "total": 14.02},
-        "hash": f"abcdef{seed:04d}",
         "config_hash": f"abcdef{seed:04d}",
         "data": {
             "name": "made_up",

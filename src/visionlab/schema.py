@@ -217,7 +217,7 @@ RULES: dict[str, Rule] = {
     "callbacks.unfreezing.first": COUNT,
     "callbacks.checkpoint.every_n_steps": Number(1, whole=True, or_null=True),
     "callbacks.checkpoint.every_minutes": Number(0, open_low=True, or_null=True),
-    "trainer.accelerator": Choice(("auto", "cpu", "gpu", "mps", "cuda", "tpu")),
+    "trainer.accelerator": Choice(("auto", "cpu", "gpu", "mps", "cuda")),
     "trainer.devices": Number(1, whole=True, words=("auto",)),
     "trainer.num_nodes": COUNT,
     "trainer.max_epochs": COUNT,

@@ -2,7 +2,8 @@
 
     {"name", "kind", "status": running | completed | interrupted, "command", "swept": [keys],
      "replicates": {key: [values]} that were asked for last, "monitor", "mode", "objectives": {name: max | min},
-     "test": best | all | none, "seconds",
+     "test": best | all | none, "seconds", "total": trials foreseen, null where that is not known,
+     "earlier": [settings of trials that only earlier commands of this sweep's name could have asked for],
      "best": {"trial", "value", "deviation", "values": {objective: mean}, "overrides", "command", "dirs"} or null,
      "front": [as best], the trials that no other beats in all of several objectives,
      "tested": [names of the run directories whose test figures may be seen],

@@ -209,7 +209,7 @@ class Search:
         return count
 
     def _alive(self) -> set[str]:
-        """Return the owners that live, and remove what the others left.
+        """Return the owners that live.
 
         An owner without a file here works in another file system; its trials are left to it.
         """

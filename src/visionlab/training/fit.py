@@ -224,7 +224,6 @@ def _begin(
         error=None,
         command=shlex.join(["python", "-m", "visionlab.train", *own, *overrides]),
         overrides=overrides,
-        hash=runs.identity(plain),
         config_hash=runs.identity(plain),
         apart_from_length=continuation.shared(plain),
         seed=plain["seed"],

@@ -25,7 +25,7 @@ from visionlab.machine import cores
 from visionlab.runs import Run, write_atomically
 
 STARTED_BY_US = "VISIONLAB_RANK"
-PATIENCE = 600  # seconds that a rank waits for rank 0, which may have a data set to decode first
+PATIENCE = 600  # seconds that a rank waits for rank 0 to have begun the run, whose lock another process may hold
 
 
 def rank() -> int | None:
