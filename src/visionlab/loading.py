@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from hydra.utils import instantiate
@@ -10,19 +11,28 @@ from torch import Tensor, nn
 
 from visionlab.data.normalize import Normalize
 from visionlab.data.transform import Transform
+from visionlab.errors import DataError
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
 from visionlab.training import checkpoint_io, environment
 from visionlab.training.supply import supply
 
+if TYPE_CHECKING:
+    from visionlab.prediction.given import One
+
+WHITEST = 2.0  # of float images, whose white is 1; some ways to enlarge go a little beyond it
+
 
 class Loaded(nn.Module):
     """The network of a run with everything that stands between an image file and a class name.
 
+    `predict` and `probabilities` take images as a program has them: paths, the bytes of an upload, PIL images, arrays;
+    one or a list. In single precision, whatever the run was trained in.
+
     Attributes:
         network: Maps normalised float [B, 3, H, W] to logits [B, K]; in eval mode.
         preprocess: Maps uint8 [B, 3, H, W] to what the network takes.
-        transform: Reads an image file and brings it to the network's size.
+        transform: Brings a PIL image to the network's size, and with `load` the bytes of a file.
         classes: The K class names.
         run: Where it came from.
     """
@@ -33,14 +43,43 @@ class Loaded(nn.Module):
         self.classes: list[str] = run.result["data"]["classes"]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 images [B, 3, H, W] of the network's size to logits, float [B, K]."""
+        """Map uint8 images [B, 3, H, W] of the network's size to logits, float [B, K]; float images are of 0 to 1.
+
+        Raises:
+            DataError: Float images are of 0 to 255: divided by 255 once more, they would all be black.
+        """
+        # A program that is being exported takes uint8, of which nothing is asked here.
+        if images.is_floating_point() and images.numel() and images.max() > WHITEST:
+            what = f"float images are of 0 to 1, and these go up to {float(images.max()):g}"
+            raise DataError(what, remedy="give them as uint8, or divide them by 255")
         logits: Tensor = self.network(self.preprocess(images))
         return logits
 
+    def predict(self, images: "One | Sequence[One]") -> list[str]:
+        """Return the most probable class of each image.
+
+        Args:
+            images: One or several, see `visionlab.prediction.given.pixels`.
+
+        Raises:
+            DataError: One cannot be read.
+        """
+        return [self.classes[index] for index in self.probabilities(images).argmax(1).tolist()]
+
     @torch.inference_mode()
-    def predict(self, images: Tensor) -> list[str]:
-        """Return the most probable class of each of the uint8 images [B, 3, H, W]."""
-        return [self.classes[index] for index in self(images).argmax(1).tolist()]
+    def probabilities(self, images: "One | Sequence[One]") -> Tensor:
+        """Return the probabilities of the classes, float [B, K] on the CPU, in the order of `classes`.
+
+        Args:
+            images: As of `predict`.
+
+        Raises:
+            DataError: One cannot be read.
+        """
+        from visionlab.prediction.given import pixels
+
+        found: Tensor = self(pixels(images, self.transform).to(next(self.parameters()).device)).softmax(1)
+        return found.cpu()
 
 
 def load(run: str | Path | Run, *, device: str | torch.device = "cpu") -> Loaded:

@@ -539,7 +539,7 @@ def test_trials_are_ranked_by_their_means_and_equals_by_their_numbers(tmp_path, 
             Run(tmp_path / f"{trial}-{seed}").update(status="completed", metrics={"val/x": value})
             overrides = {"optimizer.lr": trial, "seed": seed}
             entries.append({"dir": f"{trial}-{seed}", "trial": trial, "overrides": overrides, "status": "completed"})
-    entries[-1]["status"] = "failed"  # so the last trial, the first or the second of all, does not count
+    Run(tmp_path / "3-2").update(status="failed")  # so the last trial, the first or the second of all, does not count
     found = ranking(entries[::-1], tmp_path, {"val/x": mode}, {"seed": [0, 1, 2]}, set())
     assert [one.trial for one in found] == order
 

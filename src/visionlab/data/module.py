@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from visionlab.data.normalize import Normalize
 from visionlab.data.splits import Plan, Splits, divide, tell_unseen
 from visionlab.data.store import open_store
 from visionlab.data.transform import Resize, Transform
-from visionlab.data.values import Triple, at_least_one, choice, pair, triple
+from visionlab.data.values import Triple, at_least_one, choice, pair, share, triple
 from visionlab.data.variants import Variants, open_variants
 from visionlab.errors import ConfigError
 
@@ -115,6 +115,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.image_size = pair(asked if image_size == "auto" else image_size)
         self.mean = triple("mean", (expects.mean if expects else self.own_mean) if mean == "auto" else mean)
         self.std = triple("std", (expects.std if expects else self.own_std) if std == "auto" else std)
+        choice("resize", resize, get_args(Resize))
+        share("crop_ratio", crop_ratio, whole=True)
         self.transform = Transform(size=self.image_size, resize=resize, crop_ratio=crop_ratio)
         self.preprocess = Normalize(self.mean, self.std)
         self.filters = Filters.of(keep_sizes, min_side, max_aspect)

@@ -1,6 +1,7 @@
 """The deterministic part of reading an image: decode it upright as RGB and bring it to the size of the data set.
 
-Imports neither torch nor Lightning, so that the processes that decode start quickly.
+Imports nothing but Pillow and NumPy: the processes that decode start quickly, and `visionlab.export` puts a copy of
+this file beside a network, so that whoever has it reads images as it learnt them.
 """
 
 import io
@@ -8,13 +9,11 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from visionlab.data.values import choice, share
 
 Resize = Literal["stretch", "crop", "pad", "none"]
 BILINEAR = Image.Resampling.BILINEAR
@@ -54,11 +53,17 @@ class Transform:
     crop_ratio: float = 1.0
     white: float | None = None
 
-    def __post_init__(self) -> None:
-        choice("resize", self.resize, get_args(Resize))
-        share("crop_ratio", self.crop_ratio, whole=True)
-
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Bring an image of any mode to the size, upright and as RGB, as `decode` says.
+
+        Of a file, give `load` its bytes: a large JPEG is then decoded as it was for the training.
+
+        Raises:
+            ValueError: Its mode has no defined white.
+        """
+        return self._scaled(_upright(image, self.white)[0])
+
+    def _scaled(self, image: Image.Image) -> NDArray[np.uint8]:
         """Scale and cut an RGB image; bilinear with antialiasing, as torchvision's transforms do on PIL images."""
         height, width = self.size
         if self.resize == "crop":
@@ -84,7 +89,7 @@ class Transform:
         """
         enough = None if self.resize == "none" else math.ceil(OVERSIZE * max(self.size) / self.crop_ratio)
         image, size = _decode(data, enough, self.white)
-        return self(image), size
+        return self._scaled(image), size
 
     def _crop(self, image: Image.Image) -> Image.Image:
         height, width = self.size
@@ -129,18 +134,24 @@ def _decode(data: bytes, enough: int | None, white: float | None) -> tuple[Image
     width, height = image.size
     if enough is not None:
         image.draft(None, (enough, enough))  # None: the mode stays; only JPEG can do it
+    image, turned = _upright(image, white)
+    return image, ((width, height) if turned else (height, width))
+
+
+def _upright(image: Image.Image, white: float | None) -> tuple[Image.Image, bool]:
+    """Return an image upright and as RGB, and whether its sides were exchanged for that."""
     image.load()
+    orientation = None
     # Only these formats have other places for the orientation than `info`, and looking there costs time.
     if "exif" in image.info or image.format in ("TIFF", "PNG", "MPO"):
         orientation = _orientation(image)
-        if orientation in QUARTER_TURNS:
-            width, height = height, width
         # Pillow's exif_transpose also writes the other tags anew, and fails where one of them is odd.
         if orientation in UPRIGHT:
             image = image.transpose(UPRIGHT[orientation])
+            image.info.pop("exif", None)  # which would have it turned again
     if image.mode != "RGB" or "transparency" in image.info:
         image = to_rgb(image, white)
-    return image, (height, width)
+    return image, orientation in QUARTER_TURNS
 
 
 def _orientation(image: Image.Image) -> Any:

@@ -1,0 +1,121 @@
+"""A run that a program has loaded answers, of whatever it holds, what the command line says of the file."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import visionlab
+from quick import QUICK
+from visionlab.data.transform import decode
+from visionlab.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on two classes of photographs of several shapes, which have structure enough to tell them apart."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name, hue in (("day", 200), ("night", 40)):
+        (root / name).mkdir()
+        for number in range(8):
+            pixels = rng.integers(0, 255, (6, 5, 3), dtype=np.uint8) // 2 + hue // 2
+            Image.fromarray(pixels).resize((30 + number, 24), Image.Resampling.BICUBIC).save(
+                root / name / f"{number}.png"
+            )
+    given = [each for each in QUICK if not each.startswith("data=")]
+    more = ["data=folder", f"data.root={root}", "data.image_size=16", "data.crop_ratio=0.9", "trainer.max_epochs=3"]
+    return visionlab.train([*given, *more], directory=root.parent / "run")
+
+
+@pytest.fixture(scope="module")
+def loaded(run):
+    return visionlab.load(run)
+
+
+def picture():
+    rng = np.random.default_rng(1)
+    small = Image.fromarray(rng.integers(0, 255, (5, 7, 3), dtype=np.uint8))
+    return small.resize((50, 40), Image.Resampling.BICUBIC)
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {"format": "JPEG", "exif": exif, "quality": 95}
+
+
+MODES = {
+    "turned.jpg": (picture, turned),
+    "cmyk.jpg": (lambda: picture().convert("CMYK"), lambda: {"format": "JPEG"}),
+    "grey.png": (lambda: picture().convert("L"), lambda: {"format": "PNG"}),
+    "bilevel.png": (lambda: picture().convert("1"), lambda: {"format": "PNG"}),
+    "palette.png": (lambda: picture().quantize(32), lambda: {"format": "PNG", "transparency": 3}),
+    "rgba.png": (lambda: Image.merge("RGBA", (*picture().split(), picture().convert("L"))), lambda: {"format": "PNG"}),
+    "lab.tif": (lambda: Image.merge("LAB", picture().split()), lambda: {"format": "TIFF"}),
+    "wide.png": (
+        lambda: Image.fromarray(np.asarray(picture().convert("L")).astype(np.uint16) * 257),
+        lambda: {"format": "PNG"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_any_picture_is_answered_as_its_file_is(run, loaded, tmp_path, name):
+    """Opened in a program, upright and of any mode, as the store reads it: a model learnt from nothing else."""
+    make, how = MODES[name]
+    make().save(tmp_path / name, **how())
+    (record,) = visionlab.predict(run, tmp_path / name, probabilities=True)
+    expected = torch.tensor([[record["probabilities"][kind] for kind in loaded.classes]])
+    data = (tmp_path / name).read_bytes()
+    for given in (tmp_path / name, str(tmp_path / name), data, bytearray(data), Image.open(tmp_path / name)):
+        assert torch.allclose(loaded.probabilities(given), expected, atol=1e-6), type(given)
+    upright = decode(data)
+    assert torch.allclose(loaded.probabilities(upright), expected, atol=1e-6), "turned twice"
+    assert loaded.predict([Image.open(io.BytesIO(data)), data]) == [record["predicted"]] * 2
+
+
+def test_arrays_and_tensors_and_a_mixture_of_all(loaded, tmp_path):
+    picture().save(tmp_path / "a.png")
+    array = np.asarray(picture())
+    alone = loaded.probabilities(tmp_path / "a.png")
+    assert torch.allclose(loaded.probabilities(array), alone, atol=1e-6)
+    tensor = torch.from_numpy(loaded.transform(picture()).copy()).permute(2, 0, 1)
+    mixed = loaded.probabilities([array, tensor, tensor[None].expand(2, -1, -1, -1), str(tmp_path / "a.png")])
+    assert mixed.shape == (5, 2) and torch.allclose(mixed, alone.expand(5, -1), atol=1e-6)
+    assert torch.allclose(mixed.sum(1), torch.ones(5)) and not mixed.requires_grad
+    assert torch.allclose(loaded(tensor[None]).softmax(1), alone, atol=1e-6)
+    grey = array[:, :, 0]
+    assert torch.allclose(loaded.probabilities(grey), loaded.probabilities(np.stack([grey] * 3, 2)), atol=1e-6)
+    assert np.array_equal(array, np.asarray(picture())), "what was given is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ([], DataError, "no images"),
+        (b"text", DataError, "not an image"),
+        (b"", DataError, "empty file"),
+        ("nowhere.jpg", DataError, "nowhere.jpg"),
+        (np.zeros((2, 9, 9, 3), np.uint8), DataError, r"uint8 \[2, 9, 9, 3\]"),
+        (np.zeros((9, 9, 3)), DataError, "float64"),
+        (torch.zeros(1, 3, 9, 9, dtype=torch.uint8), DataError, r"uint8 \[B, 3, 16, 16\]"),
+        (torch.zeros(1, 16, 16, 3, dtype=torch.uint8), DataError, r"uint8 \[B, 3, 16, 16\]"),
+        (torch.zeros(1, 3, 16, 16), DataError, "float32"),
+        (7, TypeError, "not of int"),
+        (io.BytesIO(b""), TypeError, r"file\.read"),
+        (Image.new("F", (9, 9)), DataError, "no defined white"),
+    ],
+)
+def test_what_is_no_image_is_said_to_be_none(loaded, given, error, said):
+    with pytest.raises(error, match=said):
+        loaded.predict(given)
+
+
+def test_floats_of_0_to_255_are_refused_and_those_of_0_to_1_are_not(loaded):
+    images = torch.from_numpy(loaded.transform(picture()).copy()).permute(2, 0, 1)[None]
+    with pytest.raises(DataError, match="go up to 2"):
+        loaded(images.float())
+    assert torch.allclose(loaded(images.float() / 255), loaded(images), atol=1e-5)
