@@ -1,6 +1,10 @@
-"""A run that a program has loaded answers, of whatever it holds, what the command line says of the file."""
+"""A run that a program has loaded, or exported, answers of whatever it holds what the command line says of the file."""
 
+import importlib.util
 import io
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +123,51 @@ def test_floats_of_0_to_255_are_refused_and_those_of_0_to_1_are_not(loaded):
     with pytest.raises(DataError, match="go up to 2"):
         loaded(images.float())
     assert torch.allclose(loaded(images.float() / 255), loaded(images), atol=1e-5)
+
+
+def large():
+    """So large that its JPEG is decoded at a fraction of its size."""
+    return picture().resize((900, 700), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos of all kinds")
+    for name, (make, how) in (MODES | {"large.jpg": (large, lambda: {"format": "JPEG", "quality": 95})}).items():
+        make().save(folder / name, **how())
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("preprocessing", ["inside", "described"])
+@pytest.mark.parametrize("form", ["onnx", "torch_export", "safetensors"])
+def test_the_script_beside_an_export_reads_as_the_run_does(run, loaded, photos, tmp_path, form, preprocessing):
+    """Without visionlab; the JSON file alone cannot say how each library rounds."""
+    made = visionlab.export(run, form, preprocessing=preprocessing, out=tmp_path)
+    assert json.loads(made.description.read_text())["script"] == made.script.name
+    alone = importlib.util.spec_from_file_location("alone", made.script)
+    script = importlib.util.module_from_spec(alone)
+    alone.loader.exec_module(script)
+    found = script.prepare(*photos)
+    pixels = torch.from_numpy(np.stack([loaded.transform.load(file.read_bytes())[0] for file in photos]))
+    pixels = pixels.permute(0, 3, 1, 2)
+    if preprocessing == "inside" and form != "safetensors":
+        assert found.dtype == np.uint8 and np.array_equal(found, pixels.numpy())
+    else:
+        assert found.dtype == np.float32 and np.allclose(found, loaded.preprocess(pixels).numpy(), atol=1e-5)
+    assert np.array_equal(script.prepare(photos[0].read_bytes()), found[:1])
+    assert loaded.classes == script.CLASSES and hasattr(script, "classify") == (form != "safetensors")
+    if form != "safetensors":
+        answers = {record["image"]: record for record in visionlab.predict(run, photos[0].parent, probabilities=True)}
+        for file, shares in zip(photos, script.classify(*photos), strict=True):
+            assert shares == pytest.approx(answers[str(file)]["probabilities"], abs=1e-4)
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch_export"])
+def test_the_script_runs_where_visionlab_is_not(run, photos, tmp_path, form):
+    made = visionlab.export(run, form, out=tmp_path)
+    lacking = "import sys, runpy; sys.modules['visionlab'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    command = [sys.executable, "-c", lacking, str(made.script), str(photos[0])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    (record,) = visionlab.predict(run, photos[0])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{photos[0]}: {record['predicted']} ({100 * record['confidence']:.1f} %)"

@@ -35,6 +35,7 @@ class Exported:
     Attributes:
         file: The network.
         description: The JSON file that says what goes in, what comes out and which classes there are.
+        script: A Python file that reads images as the network learnt them, and runs a program, without visionlab.
         images: Number of real images that both were given.
         difference: The largest absolute difference of their logits.
         probability_difference: The largest absolute difference of their probabilities.
@@ -42,6 +43,7 @@ class Exported:
 
     file: Path
     description: Path
+    script: Path
     images: int
     difference: float
     probability_difference: float
@@ -77,7 +79,7 @@ def export(
     """
     import torch
 
-    from visionlab import exporting
+    from visionlab import export_script, exporting
     from visionlab.loading import load
 
     run = run if isinstance(run, Run) else Run.open(run)
@@ -121,9 +123,12 @@ def export(
         "images": len(pixels), "of": origin, "max_difference_logits": difference, "max_difference_probabilities": softer
     }  # fmt: skip
     description = file.with_name(f"{file.name}.json")
-    text = json.dumps({"file": file.name, **about, "verified": verified}, indent=1, ensure_ascii=False)
-    write_atomically(description, text + "\n")
-    return Exported(file, description, len(pixels), difference, softer)
+    script = export_script.write(loaded, format, inside, file)
+    named = {"file": file.name, "script": script.name}
+    write_atomically(
+        description, json.dumps({**named, **about, "verified": verified}, indent=1, ensure_ascii=False) + "\n"
+    )
+    return Exported(file, description, script, len(pixels), difference, softer)
 
 
 def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
@@ -152,7 +157,7 @@ def _describe(loaded: "Loaded", form: str, inside: bool) -> dict[str, Any]:
             "dtype": "float32",
             "values": "softmax makes them probabilities",
         },
-        "decoding": "first frame, upright by its EXIF orientation, on white where transparent, "
+        "decoding": "as the script does: first frame, upright by its EXIF orientation, on white where transparent, "
         + _wide(transform.white),
         "preprocessing": "inside" if inside else "described",
         "mean": result["data"]["mean"],
@@ -228,7 +233,7 @@ def job(config: DictConfig) -> None:
         f"{made.images} images: logits differ by at most {made.difference:.1e}, "
         f"probabilities by {made.probability_difference:.1e}"
     )
-    for path in (made.file, made.description):
+    for path in (made.file, made.description, made.script):
         console.print(str(path), style=f"link {path.resolve().as_uri()}", markup=False, soft_wrap=True)
 
 
