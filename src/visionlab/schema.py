@@ -143,7 +143,7 @@ COUNT = Number(1, whole=True)
 FRACTION = Number(0, 1, open_low=True, open_high=True, or_null=True)
 
 MONITOR = Choice(
-    ("val/acc", "val/loss", "val/f1", "val/balanced_acc", "val/top5", "train/acc", "train/loss")
+    ("val/acc", "val/loss", "val/f1", "val/balanced_acc", "val/auc", "val/top5", "train/acc", "train/loss")
 )  # columns of metrics.csv
 
 Rule = Number | Batches | Duration | Rising | Choice | Text | Keys

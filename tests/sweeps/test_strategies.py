@@ -394,6 +394,16 @@ def test_halving_drops_the_worst_and_trains_no_epoch_twice(sweeping):
     assert undisturbed.runs[name]["metrics"]["val/loss"] == sweeping.runs[name]["metrics"]["val/loss"]
 
 
+def test_halving_keeps_the_largest_area_under_the_curve_of_two_classes(sweeping):
+    two = ["data=synthetic", "data.kinds=2", "data.images=400", "monitor=val/auc", "trainer.max_epochs=2"]
+    halving = ["sweep=architectures", "model=choice(simple_cnn)", "optimizer.lr=1e-9,1e-2", "sweep.reduction=2"]
+    assert sweeping.command(*two, *halving) == 0
+    (sweep,) = sweeping.sweeps
+    (kept,) = (result for result in sweeping.runs.values() if result["status"] == "completed")
+    assert sweep["best"]["values"] == {"val/auc": kept["metrics"]["val/auc"]} and kept["epochs"] == 2
+    assert sweep["best"]["overrides"]["optimizer.lr"] == 1e-2
+
+
 def test_halving_anew_trains_no_epoch_twice_either(sweeping, monkeypatch):
     continued, look = [], checkpoint_io.newest_whole
     monkeypatch.setattr(checkpoint_io, "newest_whole", lambda folder: continued.append(folder) or look(folder))

@@ -121,6 +121,7 @@ def assert_same(one: Path, other: Path) -> None:
         (["scheduler=step", "scheduler.step_size=1", "trainer.accumulate_grad_batches=2"], ["1:5:train", "2:12:train"]),
         (["scheduler=onecycle", "optimizer=muon"], ["0:5:train", "2:0:train"]),
         (["scheduler=none", "model.freeze=backbone"], ["1:5:train"]),  # frozen norms stay as they are
+        (["data=synthetic", "data.images=1600", "data.kinds=2", "monitor=val/auc"], ["1:5:train", "2:0:val"]),
     ],
 )
 def test_killed_and_continued_equals_never_stopped(tmp_path, scheduler, moments):

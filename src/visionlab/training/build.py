@@ -107,13 +107,9 @@ def classifier(
             the classes in `data`: by the one a network chooses its strides, by the other a loss weighs them.
 
     Raises:
-        ConfigError: The monitor does not exist for so few classes.
+        ConfigError: The network cannot be built so.
         WeightsError: The weights are missing or do not fit.
     """
-    for key in ("monitor", "scheduler.monitor", "callbacks.early_stopping.monitor", "callbacks.rollback.monitor"):
-        if OmegaConf.select(config, key) == "val/top5" and data.num_classes <= 5:
-            what = f"there is no top-5 accuracy of {data.num_classes} classes"
-            raise ConfigError(what, where=key, remedy=f"give {key}=val/acc")
     then: dict[str, Any] = run.result["data"] if run else {}
     build = instantiate(config.model, _partial_=True, _convert_="all")
     made: ImageClassifier = build(

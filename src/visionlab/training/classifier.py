@@ -15,6 +15,7 @@ from visionlab.data.batch import Batch
 from visionlab.errors import ConfigError
 from visionlab.models import freezing
 from visionlab.training import optimizers, schedulers
+from visionlab.training.auroc import Auroc
 from visionlab.training.seeding import seed_step
 from visionlab.training.supply import supply
 from visionlab.training.tally import Tally
@@ -85,6 +86,7 @@ class ImageClassifier(LightningModule):
             by_class = None
         self.train_tally = Tally(num_classes, class_weight=by_class)
         self.tally = Tally(num_classes, k=k, class_weight=by_class)
+        self.auroc = Auroc() if num_classes == 2 else None
         self.rate = 0.0
         # What visionlab.training.build loaded into the network.
         self.loaded: Any = None
@@ -200,7 +202,7 @@ class ImageClassifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics of the epoch."""
-        figures = self.tally.compute()
+        figures = self._figures()
         self.tally.reset()
         self.log_dict({f"val/{name}": value for name, value in figures.items()})
 
@@ -213,7 +215,7 @@ class ImageClassifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the split."""
-        self.test_figures = {name: float(value) for name, value in self.tally.compute().items()}
+        self.test_figures = {name: float(value) for name, value in self._figures().items()}
         with self.tally.sync_context():
             self.test_confusion = self.tally.matrix().cpu().clone()
         self.tally.reset()
@@ -227,7 +229,18 @@ class ImageClassifier(LightningModule):
         else:
             loss = self.loss(logits, batch.labels)
         self.tally.update(loss, logits, batch.labels)
+        if self.auroc is not None:
+            self.auroc.update(logits, batch.labels)
         return logits
+
+    def _figures(self) -> dict[str, Tensor]:
+        """Return what all devices' sums come to: of two classes also auc, where there are images of both."""
+        figures = self.tally.compute()
+        if self.auroc is not None:
+            area = self.auroc.compute()
+            self.auroc.reset()
+            figures |= {} if area is None else {"auc": area.float().to(self.device)}
+        return figures
 
 
 def _built(factory: Callable[..., nn.Module], **offers: Any) -> Any:

@@ -1,5 +1,6 @@
 """A split, image by image: metrics, confusion matrix and predictions of a trained classifier."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from visionlab.data.batch import Batch
 from visionlab.training.classifier import ImageClassifier
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -17,7 +20,7 @@ class Evaluation:
 
     Attributes:
         split: train, val or test.
-        metrics: loss, acc, f1, balanced_acc and, above 5 classes, top5.
+        metrics: loss, acc, f1, balanced_acc; above 5 classes top5; of 2 classes auc, where both have images.
         confusion: Int64 [K, K], row = label, column = prediction.
         rows: Int64 [N], row of each image in the data module's index.
         labels: Int64 [N].
@@ -77,6 +80,8 @@ def evaluate(
     order = parts[0].argsort()
     keep = order[parts[1][order] >= 0]
     rows, labels, predicted, confidence, right = (part[keep] for part in parts)
+    if classifier.auroc is not None and "auc" not in classifier.test_figures and trainer.is_global_zero:
+        log.warning("all %s images are of one class, and have no area under the ROC curve (%s/auc)", split, split)
     return Evaluation(
         split, classifier.test_figures, classifier.test_confusion, rows, labels, predicted, confidence, right
     )

@@ -35,6 +35,7 @@ from visionlab.training import (
     environment,
     evaluation,
     loggers,
+    monitors,
     outcome,
     ranks,
     tensorboard,
@@ -73,6 +74,7 @@ def fit(config: DictConfig, run: Run, overrides: list[str], resume_from: str | N
     data = build.data_module(config)
     if resume_from is not None:
         _refuse_other_images(run, data)
+    monitors.check(config, data)
     classifier = build.classifier(config, data)
     layers = summarise(classifier.network, data.image_size)
     records = Records(run)

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from visionlab.runs import Run, write_csv
 
 COLUMNS = ("epoch", "step", "lr", "train/loss", "train/acc", "val/loss", "val/acc", "val/top5", "val/f1",
-           "val/balanced_acc", "seconds", "images_per_second")  # fmt: skip
+           "val/balanced_acc", "val/auc", "seconds", "images_per_second")  # fmt: skip
 
 
 class Records(Checkpoint):
