@@ -39,12 +39,13 @@ def make_run(
     config=None,
     data_seed=7,
     grouped=0,
+    auc=False,
 ):
     """Write a run directory.
 
     `data_seed` decides the images and their classes, so that runs with the same one were tested on the same images;
     `skill` is the share of images that the run gets right; with `grouped` so many images make a group, which it gets
-    right or wrong together.
+    right or wrong together; `auc`: whether there are areas under the ROC curve, as of two classes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     world, rng = np.random.default_rng(data_seed), np.random.default_rng(seed)
@@ -86,6 +87,8 @@ def make_run(
         }
         if k > 5:
             metrics[f"{split}/top5"] = 0.9
+        if auc:
+            metrics[f"{split}/auc"] = 0.87654
     head = ["split", "image", "target", "predicted", "confidence", "correct", "target_probability"]
     head += ["group"] * bool(grouped)
     write_csv(directory / "predictions.csv", head, lines)
@@ -110,6 +113,8 @@ def make_run(
         "seconds": 1.5 + noise(),
         "images_per_second": 3000 + 1000 * noise(),
     }
+    if auc:
+        columns["val/auc"] = 0.9 - 0.4 * np.exp(-e / 2)
     if nan:
         columns["train/loss"][epochs // 2 :] = np.nan
         columns["val/loss"][epochs // 2 :] = np.nan

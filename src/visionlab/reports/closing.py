@@ -17,6 +17,7 @@ NAMES = (
     ("top5", "top-5"),
     ("f1", "F1 (macro)"),
     ("balanced_acc", "balanced accuracy"),
+    ("auc", "area under the curve"),
     ("loss", "loss"),
 )
 
@@ -33,9 +34,10 @@ def finished(run: Run, console: Console | None = None) -> None:
     for split in splits:
         table.add_column(f"{split} ({images[split]:,} images)", justify="right")
     for key, label in NAMES:
-        if f"{splits[0]}/{key}" in metrics:
-            cells = (metrics[f"{split}/{key}"] for split in splits)
-            table.add_row(label, *(f"{value:.4f}" if key == "loss" else f"{100 * value:.2f} %" for value in cells))
+        if any(f"{split}/{key}" in metrics for split in splits):
+            form = "{:.4f}" if key in ("auc", "loss") else "{:.2%}"
+            known = (metrics.get(f"{split}/{key}") for split in splits)  # a split of one class has no auc
+            table.add_row(label, *("" if value is None else form.format(value).replace("%", " %") for value in known))
         if key == "acc":
             ends = (accuracies[split].ends for split in splits)
             table.add_row("  95 % interval", *(f"{each} %" if each else "" for each in ends))

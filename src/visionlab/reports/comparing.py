@@ -10,7 +10,7 @@ from urllib.parse import quote
 from visionlab.reports import charts, settings, svg
 from visionlab.reports.charts import Point, Series
 from visionlab.reports.gather import Entry, Gathered
-from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
+from visionlab.reports.numbers import MISSING, count, duration, is_share, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, columns, escape, figure, note, table
 from visionlab.reports.reading import GROUPED
 from visionlab.reports.svg import Axis, Keep
@@ -77,7 +77,7 @@ def _references(result: dict[str, Any]) -> dict[str, float]:
 
 def _metric_order(name: str) -> tuple[bool, int, str]:
     split, _, kind = name.partition("/")
-    order = ["acc", "top5", "f1", "balanced_acc", "loss"]
+    order = ["acc", "top5", "f1", "balanced_acc", "auc", "loss"]
     return split != "test", order.index(kind) if kind in order else len(order), name
 
 
@@ -102,15 +102,17 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
     failed = any(entry.status != "completed" for entry in entries)
     told = (entry.run.predictions(split) for entry in entries if split in entry.run.splits)
     grouped = any(answers.groups is not None for answers in told)
+    of_two = any(math.isfinite(entry.metric(f"{split}/auc")) for entry in entries)
     heads: list[Column | str] = ["run"]
     for kind in kinds:
         heads.append(Column(kind, form=percent))
         if kind == metric:
             heads.append(Column("95 % CI", hint=f"Wilson's interval of the accuracy{f', of {GROUPED}' * grouped}"))
-    heads += [Column(f"reported {name}", form=percent if "loss" not in name else significant) for name in reported]
+    heads += [Column(f"reported {name}", form=percent if is_share(name) else significant) for name in reported]
     heads += [Column(short_names[key], form=settings.written, hint=key) for key in shown]
     heads += [
         Column(f"{split}/f1", form=percent),
+        *([Column(f"{split}/auc", form=significant, hint="The area under the ROC curve")] if of_two else []),
         Column(f"{split}/loss", form=significant),
         Column("epoch", hint="The best epoch, of how many"),
         Column("parameters", form=count),
@@ -132,7 +134,8 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
         row += [_references(result).get(name) for name in reported]
         row += [entry.settings.get(key, ABSENT) for key in shown]
         epoch = result.get("best_epoch")
-        row += [_known(entry.metric(f"{split}/f1")), _known(entry.metric(f"{split}/loss"))]
+        further = ("f1", *(["auc"] if of_two else []), "loss")
+        row += [_known(entry.metric(f"{split}/{name}")) for name in further]
         row.append(MISSING if epoch is None else f"{epoch + 1} of {result.get('epochs')}")
         row += [model.get("parameters"), model.get("flops"), (result.get("seconds") or {}).get("fit")]
         row.append(result.get("images_per_second"))
@@ -158,6 +161,7 @@ def curves(entries: Sequence[Entry], best: Entry | None, keep: Keep) -> list[Htm
     for name, axis in (
         ("val/acc", Axis("validation accuracy", share=True)),
         ("train/acc", Axis("training accuracy", share=True)),
+        ("val/auc", Axis("validation area under the ROC curve")),
         ("val/loss", Axis("validation loss")),
         ("train/loss", Axis("training loss")),
     ):

@@ -12,6 +12,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric of this name is written in per cent: not a loss, nor the area under a curve."""
+    return not metric.endswith(("loss", "auc"))
+
+
 def count(value: float | None) -> str:
     """Write an integer with commas."""
     return MISSING if value is None or not math.isfinite(value) else f"{round(value):,}"

@@ -38,6 +38,7 @@ def _draw(run: Reading, folder: Path) -> None:
 
     curves("loss", {"train/loss": "train", "val/loss": "validation"}, "loss")
     curves("accuracy", {"train/acc": "train", "val/acc": "validation"}, "accuracy")
+    curves("auc", {"val/auc": "validation"}, "area under the ROC curve")
     rates = [row["lr"] for row in rows if row.get("lr", math.nan) > 0]
     curves("learning_rate", {"lr": "learning rate"}, "learning rate", log=decades(rates))
 

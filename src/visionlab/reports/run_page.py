@@ -9,7 +9,7 @@ from typing import Any
 from visionlab.data.endings import left_out
 from visionlab.reports import charts, run_facts, run_results, svg, two_classes
 from visionlab.reports.charts import Mark, Series
-from visionlab.reports.numbers import count, duration, percent, short, significant
+from visionlab.reports.numbers import count, duration, is_share, percent, short, significant
 from visionlab.reports.page import (
     Column,
     Html,
@@ -141,6 +141,7 @@ def _headline(run: Reading) -> list[Tile]:
         ("top5", "top-5 accuracy", percent),
         ("f1", "macro F1", percent),
         ("balanced_acc", "balanced accuracy", percent),
+        ("auc", "area under the curve", significant),
         ("loss", "loss", significant),
     ):
         if metrics.get(f"{main}/{key}") is not None:
@@ -174,7 +175,7 @@ def _reference(reference: Mapping[str, Any], metrics: Mapping[str, Any]) -> list
     for key, value in reference.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        share = not key.endswith("loss")
+        share = is_share(key)
         gap = ""
         if metrics.get(key) is not None:
             gap = f"ours {100 * (metrics[key] - value):+.1f} points" if share else f"ours {significant(metrics[key])}"
@@ -196,8 +197,8 @@ def _curves(run: Reading, keep: Keep) -> list[Html]:
         if not present:
             return
         series = [
-            Series(label, epochs, [row.get(key, math.nan) for row in rows], svg.colour(i))
-            for i, (key, label) in enumerate(present.items())
+            Series(label, epochs, [row.get(key, math.nan) for row in rows], svg.colour(list(keys).index(key)))
+            for key, label in present.items()
         ]
         marks = []
         if best is not None and best + 1 in epochs and series[-1].name == "validation":
@@ -211,6 +212,7 @@ def _curves(run: Reading, keep: Keep) -> list[Html]:
     both = {"train": "train", "val": "validation"}
     chart("loss", {f"{split}/loss": label for split, label in both.items()}, Axis("loss"))
     chart("accuracy", {f"{split}/acc": label for split, label in both.items()}, Axis("accuracy", share=True))
+    chart("auc", {f"{split}/auc": label for split, label in both.items()}, Axis("area under the ROC curve"))
     chart("learning_rate", {"lr": "learning rate"}, _rate_axis([row.get("lr", math.nan) for row in rows]))
     every = (
         "lr",
@@ -221,6 +223,7 @@ def _curves(run: Reading, keep: Keep) -> list[Html]:
         "val/top5",
         "val/f1",
         "val/balanced_acc",
+        "val/auc",
         "seconds",
     )
     shown = [name for name in every if any(name in row for row in rows)]
@@ -235,7 +238,7 @@ def _curves(run: Reading, keep: Keep) -> list[Html]:
 
 
 def _plain(name: str) -> bool:
-    return name.endswith("loss") or name in {"lr", "seconds"}
+    return not is_share(name) or name in {"lr", "seconds"}
 
 
 def _rate_axis(values: list[float]) -> Axis:

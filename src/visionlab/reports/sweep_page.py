@@ -9,7 +9,7 @@ from statistics import stdev
 
 from visionlab.reports import charts, comparing, labels, pairing, settings, svg, verdicts
 from visionlab.reports.importance import importance
-from visionlab.reports.numbers import MISSING, count, duration, percent, short, significant
+from visionlab.reports.numbers import MISSING, count, duration, is_share, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.paired import PairedTest
 from visionlab.reports.parallel import parallel
@@ -87,7 +87,7 @@ def value_text(name: str, value: float | None) -> str:
 
 
 def _is_share(name: str) -> bool:
-    return "/" in name and not name.endswith("loss")
+    return "/" in name and is_share(name)
 
 
 def best(sweep: Sweep) -> list[Html]:
