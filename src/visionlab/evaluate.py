@@ -17,6 +17,7 @@ from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
 
 if TYPE_CHECKING:
+    from visionlab.prediction.threshold import Decisive
     from visionlab.training.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def evaluate(
     *,
     data: dict[str, Any] | None = None,
     tta: bool = False,
+    threshold: "Decisive | None" = None,
     accelerator: str | None = None,
     batch_size: int | None = None,
     out: str | Path | None = None,
@@ -45,6 +47,9 @@ def evaluate(
         split: Which split of the data; all: every image of them, for data that the run was not trained on.
         data: Keys of the run's data config that are replaced, such as `{"root": "other/photos"}`.
         tta: Whether to average the probabilities of an image and of its mirror image (left for right).
+        threshold: Of two classes, from which probability of one of them on an image is taken for it, such as
+            `{"melanoma": 0.31}` or "melanoma:0.31". All but loss and auc follow it, and the metrics have `sensitivity`
+            and `specificity` too, with that class as the positive one.
         accelerator: Where to compute; as the run was trained unless given.
         batch_size: Images a batch; as the run was trained unless given. The sums of a batch depend on its size in the
             last digits.
@@ -53,15 +58,18 @@ def evaluate(
     Raises:
         RunError: No run lies there.
         DataError: The data have other classes than the run, or lack the split.
-        ConfigError: There is no such split, or another argument is not possible.
+        ConfigError: There is no such split, or another argument is not possible, as a threshold of more classes.
     """
     for error in violations({"split": split, "tta": tta, "batch_size": batch_size, "accelerator": accelerator}, RULES):
         raise error
     from visionlab.data.index import canonical
+    from visionlab.prediction.members import classes
     from visionlab.prediction.mirrored import Mirrored
+    from visionlab.prediction.threshold import Threshold
     from visionlab.training import build, checkpoint_io, devices, environment, evaluation, learnt, outcome
 
     run = run if isinstance(run, Run) else Run.open(run)
+    limit = Threshold.read(threshold, classes(run))
     environment.require_code(run, "model", "loss")
     folder = None if out is None else out_folder(out)
     config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
@@ -109,9 +117,12 @@ def evaluate(
     }
     with devices.enough_memory(config.data.batch_size):
         found = evaluation.evaluate(build.trainer(config), classifier, loaders[split](), split, module.preprocess)
+    if limit is not None:
+        found = limit.applied(found)
     if folder is not None:
         runs.write_csv(folder / "predictions.csv", outcome.predictions(found, module))
-        figures = {f"{split}/{name}": value for name, value in found.metrics.items()}
+        figures: dict[str, Any] = {f"{split}/{name}": value for name, value in found.metrics.items()}
+        figures |= {"threshold": {limit.name: limit.least}} if limit else {}
         runs.write_atomically(folder / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return found
 
@@ -122,12 +133,17 @@ def job(config: DictConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from visionlab.prediction.members import classes
+    from visionlab.prediction.threshold import Threshold
+
     asked = resolved(config)
     run = Run.open(asked.pop("run"))
     found = evaluate(run, **asked)
     mirrored = " with their mirror images" if asked["tta"] else ""
     console = Console(highlight=False, markup=False)
     console.print(f"{run.dir.name}, {found.split}, {len(found.rows):,} images{mirrored}")
+    if limit := Threshold.read(asked["threshold"], classes(run)):
+        console.print(f"Taken for {limit}.")
     table = Table(box=None)
     for column in ("", "now", "result.json"):
         table.add_column(column, justify="left" if not column else "right")

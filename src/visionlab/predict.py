@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from visionlab.prediction.members import Given
+    from visionlab.prediction.threshold import Decisive
 
 log = logging.getLogger(__name__)
 RULES: dict[str, Number | Choice | Text] = {
@@ -41,6 +42,7 @@ def predict(
     gradcam: bool = False,
     probabilities: bool = False,
     submission: str | Path | None = None,
+    threshold: "Decisive | None" = None,
     batch_size: int | None = None,
     accelerator: str | None = None,
     out: str | Path | None = None,
@@ -57,20 +59,24 @@ def predict(
         submission: The sample of a submission, a CSV file; `out`/submission.csv then has its header and, in its order,
             its ids: images' names below the source, with or without their ending. Of two columns the second is the
             predicted class; more are the probabilities of the classes that they are named by.
+        threshold: Of two classes, from which probability of one of them on an image is taken for it, such as
+            `{"melanoma": 0.31}` or "melanoma:0.31"; unless given, the more probable class is named.
         batch_size: Images a batch; as the run was trained unless given, of several runs the smallest.
         accelerator: Where to compute; as each run was trained unless given.
         out: A folder for predictions.csv and predictions.json.
 
     Returns:
         A record for each image that could be read: `image`, `predicted`, `confidence`, and `top`, a list of the five
-        most probable classes with `class` and `confidence`. Where they are asked for, `probabilities` has the number of
-        each class by its name, in the order of the (first) run. A file that cannot be read is named in the log.
+        most probable classes with `class` and `confidence`; with a threshold the predicted one is the first of them,
+        also where the other is more probable. Where they are asked for, `probabilities` has the number of each class by
+        its name, in the order of the (first) run. A file that cannot be read is named in the log.
 
     Raises:
         RunError: No run lies there, or a sweep without a complete trial.
         DataError: The source has no image, or none that can be read, or lacks one of the submission's.
         ConfigError: The runs have different classes; files are asked for without a folder; pictures are asked for of
-            several networks, or of one without convolutions; or the sample is none of a submission.
+            several networks, or of one without convolutions; the sample is none of a submission; or the threshold is
+            none of one of two classes.
     """
     from visionlab.prediction.stream import stream
 
@@ -80,6 +86,7 @@ def predict(
         "gradcam": gradcam,
         "probabilities": probabilities,
         "submission": str(submission) if isinstance(submission, Path) else submission,
+        "threshold": threshold,
         "batch_size": batch_size,
         "accelerator": accelerator,
     }
@@ -101,8 +108,9 @@ def job(config: DictConfig) -> None:
     asked = resolved(config)
     for error in violations(asked, RULES):
         raise error
-    from visionlab.prediction.members import members
+    from visionlab.prediction.members import classes, members
     from visionlab.prediction.stream import stream
+    from visionlab.prediction.threshold import Threshold
 
     given = asked.pop("run")
     runs = members(given if isinstance(given, list) else str(given))
@@ -127,6 +135,8 @@ def job(config: DictConfig) -> None:
     together = [f"of {len(runs)} networks"] if len(runs) > 1 else []
     if averaged := [*together, *(["over the image and its mirror image"] if asked["tta"] else [])]:
         console.print(f"Each confidence is the mean {', '.join(averaged)}.")
+    if threshold := Threshold.read(asked["threshold"], classes(runs[0])):
+        console.print(f"Taken for {threshold}.", markup=False)
     if asked["out"] is not None:
         further = {"gradcam": asked["gradcam"], "submission.csv": asked["submission"]}
         for name in ("predictions.csv", "predictions.json", *(name for name in further if further[name])):

@@ -14,8 +14,9 @@ from visionlab.out_folder import out_folder
 from visionlab.prediction import files, sources
 from visionlab.prediction.ensemble import Ensemble, Views
 from visionlab.prediction.members import Given, classes, members
-from visionlab.prediction.records import records
+from visionlab.prediction.records import ordered, records
 from visionlab.prediction.submission import Submission
+from visionlab.prediction.threshold import Decisive, Threshold
 from visionlab.training.devices import enough_memory
 
 
@@ -42,6 +43,7 @@ def stream(
     gradcam: bool = False,
     probabilities: bool = False,
     submission: str | Path | None = None,
+    threshold: Decisive | None = None,
     batch_size: int | None = None,
     accelerator: str | None = None,
     out: str | Path | None = None,
@@ -51,6 +53,7 @@ def stream(
     Only a submission grows by a row an image, as its ids have an order of their own.
     """
     runs = members(run)
+    limit = Threshold.read(threshold, classes(runs[0]))
     if gradcam and len(runs) > 1:
         what = f"gradcam=true shows what one network sees, and {len(runs)} are given"
         raise ConfigError(what, where="gradcam", remedy=f"give one run, such as run={runs[0].dir}")
@@ -64,12 +67,14 @@ def stream(
     submitted = None if submission is None else Submission(submission, classes(runs[0]), found.images, found.base)
     ensemble = Ensemble(runs, accelerator=accelerator, tta=tta)
     named = [printable(str(each.dir)) for each in runs]
-    about = {
+    about: dict[str, Any] = {
         "run": named if len(named) > 1 else named[0],
         "source": printable(str(source)),
         "averaged": ["image", "mirror image"] if tta else ["image"],
         "classes": ensemble.classes,
     }
+    if limit is not None:
+        about["threshold"] = {limit.name: limit.least}
     size = batch_size or min(each.config["data"]["batch_size"] for each in runs)
     read, example = 0, ""
     with files.writer(folder, about, ensemble.classes, every=probabilities) if folder else nullcontext() as writer:
@@ -79,10 +84,11 @@ def stream(
             if views.paths:
                 with enough_memory(size):
                     mean = ensemble.probabilities(views)
+                    order = ordered(mean, limit)
                     if gradcam and folder:
-                        _explain(ensemble, views, mean, found.base, folder / "gradcam")
+                        _explain(ensemble, views, order[:, 0], found.base, folder / "gradcam")
                 names = [printable(str(path)) for path in views.paths]
-                made = records(names, mean, ensemble.classes, every=probabilities)
+                made = records(names, mean, order, ensemble.classes, every=probabilities)
                 if submitted is not None:
                     submitted.add(views.paths, [record["predicted"] for record in made], mean)
             if writer is not None:
@@ -96,11 +102,11 @@ def stream(
         submitted.write(folder / "submission.csv")
 
 
-def _explain(ensemble: Ensemble, views: Views, probabilities: Tensor, base: Path, folder: Path) -> None:
-    """Write for each image where the only network sees the class that it names, under the image's own name."""
+def _explain(ensemble: Ensemble, views: Views, predicted: Tensor, base: Path, folder: Path) -> None:
+    """Write for each image where the only network sees its class, of int64 [B], under the image's own name."""
     (predictor,) = ensemble.predictors
     batch = views.pixels[predictor.loaded.transform]
-    heat = predictor.heat(batch, probabilities.argmax(1))
+    heat = predictor.heat(batch, predicted)
     for path, pixels, warm in zip(views.paths, batch.numpy(), heat.numpy(), strict=True):
         picture = folder / f"{path.relative_to(base)}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from visionlab.reports import charts
+from visionlab.reports import applying, charts
 from visionlab.reports.charts import Series
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, note, table, tiles
@@ -123,6 +123,7 @@ def _some(count: int) -> NDArray[np.int64]:
 def _thresholds(run: Reading, predictions: Predictions, scores: Scores, positive: str) -> list[Html]:
     """A row for the class that is named, and one for each sensitivity that was sought on validation."""
     said = np.array(predictions.predicted) == positive  # at 0.5 to the last digit that is recorded, either may be
+    command: list[Html] = []
     rows: list[list[object]] = [["as predicted", 0.5, *_rates(scores, said)]]
     if "val" in run.splits:
         chosen = Scores.read(run.predictions("val"), positive)
@@ -130,6 +131,7 @@ def _thresholds(run: Reading, predictions: Predictions, scores: Scores, positive
             for share in SOUGHT:
                 limit = chosen.threshold(share)
                 rows.append([f"sensitivity of {100 * share:.0f} %", limit, *_rates(scores, scores.of >= limit)])
+            command = applying.threshold(run, positive, chosen.threshold(SOUGHT[1]), SOUGHT[1])
     method = f"Wilson's interval{f' of {GROUPED}' if scores.groups else ''}"
     heads: list[Column | str] = [
         "chosen for",
@@ -145,7 +147,7 @@ def _thresholds(run: Reading, predictions: Predictions, scores: Scores, positive
         if run.split == "val"
         else "The thresholds were chosen on the validation images, and never on those that they are measured on here."
     )
-    return [table(heads, rows, ident="thresholds"), note(where if len(rows) > 1 else "")]
+    return [table(heads, rows, ident="thresholds"), note(where if len(rows) > 1 else ""), *command]
 
 
 def _rates(scores: Scores, said: NDArray[np.bool_]) -> list[object]:
