@@ -125,6 +125,27 @@ def test_floats_of_0_to_255_are_refused_and_those_of_0_to_1_are_not(loaded):
     assert torch.allclose(loaded(images.float() / 255), loaded(images), atol=1e-5)
 
 
+def test_features_are_what_the_last_layer_makes_its_logits_of(loaded):
+    images = [picture(), picture().rotate(90, expand=True)]
+    found = loaded.features(images)
+    (*_, last) = (module for module in loaded.network.modules() if isinstance(module, torch.nn.Linear))
+    assert found.shape == (2, last.in_features) and not found.requires_grad
+    assert torch.allclose(last(found).softmax(1), loaded.probabilities(images), atol=1e-6)
+
+
+def test_gradcam_is_of_the_class_that_is_asked_for(loaded):
+    images = [picture(), picture().rotate(180)]
+    found = loaded.gradcam(images)
+    assert found.shape == (2, 16, 16) and not found.requires_grad and 0 <= found.min() <= found.max() <= 1
+    assert torch.equal(found, loaded.gradcam(images, loaded.predict(images)))
+    others = [next(name for name in loaded.classes if name != said) for said in loaded.predict(images)]
+    assert not torch.equal(found, loaded.gradcam(images, others))
+    with pytest.raises(DataError, match="no class 'dai'"):
+        loaded.gradcam(images, ["dai", "day"])
+    with pytest.raises(DataError, match="1 classes are asked for in 2 images"):
+        loaded.gradcam(images, ["day"])
+
+
 def large():
     """So large that its JPEG is decoded at a fraction of its size."""
     return picture().resize((900, 700), Image.Resampling.BICUBIC)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from visionlab.data.normalize import Normalize
 from visionlab.data.transform import Transform
-from visionlab.errors import DataError
+from visionlab.errors import DataError, nearest
 from visionlab.models.sizes import one_or_two
 from visionlab.runs import Run
 from visionlab.training import checkpoint_io, environment
@@ -26,8 +26,8 @@ WHITEST = 2.0  # of float images, whose white is 1; some ways to enlarge go a li
 class Loaded(nn.Module):
     """The network of a run with everything that stands between an image file and a class name.
 
-    `predict` and `probabilities` take images as a program has them: paths, the bytes of an upload, PIL images, arrays;
-    one or a list. In single precision, whatever the run was trained in.
+    Its methods take images as a program has them: paths, the bytes of an upload, PIL images, arrays; one or a list.
+    They compute in single precision, whatever the run was trained in.
 
     Attributes:
         network: Maps normalised float [B, 3, H, W] to logits [B, K]; in eval mode.
@@ -76,10 +76,53 @@ class Loaded(nn.Module):
         Raises:
             DataError: One cannot be read.
         """
+        found: Tensor = self.network(self._prepared(images)).softmax(1)
+        return found.cpu()
+
+    def features(self, images: "One | Sequence[One]") -> Tensor:
+        """Return what the network's last layer is given of each image, float [B, D] on the CPU, to find similar ones.
+
+        Args:
+            images: As of `predict`.
+
+        Raises:
+            DataError: One cannot be read.
+        """
+        from visionlab.models.features import features
+
+        return features(self.network, self._prepared(images)).cpu()
+
+    def gradcam(self, images: "One | Sequence[One]", classes: Sequence[str] | None = None) -> Tensor:
+        """Return where the network sees a class in each image, float [B, H, W] from 0 to 1 on the CPU.
+
+        Args:
+            images: As of `predict`.
+            classes: The B classes that are asked for; those that it predicts unless given.
+
+        Raises:
+            DataError: An image cannot be read, or there is no such class.
+            ConfigError: The network has no convolution behind which there are still places.
+        """
+        from visionlab.models.gradcam import gradcam
+
+        prepared = self._prepared(images)
+        asked = self.predict(images) if classes is None else classes
+        for name in asked:
+            if name not in self.classes:
+                raise DataError(f"there is no class '{name}'", remedy=nearest(name, self.classes))
+        places = torch.tensor([self.classes.index(name) for name in asked], device=prepared.device)
+        if len(places) != len(prepared):
+            raise DataError(
+                f"{len(places)} classes are asked for in {len(prepared)} images", remedy="give one for each"
+            )
+        return gradcam(self.network, prepared, places).cpu()
+
+    def _prepared(self, images: "One | Sequence[One]") -> Tensor:
+        """Return what the network takes of images, float [B, 3, H, W]."""
         from visionlab.prediction.given import pixels
 
-        found: Tensor = self(pixels(images, self.transform).to(next(self.parameters()).device)).softmax(1)
-        return found.cpu()
+        prepared: Tensor = self.preprocess(pixels(images, self.transform).to(next(self.parameters()).device))
+        return prepared
 
 
 def load(run: str | Path | Run, *, device: str | torch.device = "cpu") -> Loaded:
