@@ -66,6 +66,22 @@ def check_data(config: Mapping[str, Any]) -> None:
     _check_targets(config["data"], "data")
 
 
+def check_keys(config: Mapping[str, Any], name: str) -> None:
+    """Refuse keys that were added to those of a door's own file: nothing would read them.
+
+    Args:
+        config: The resolved config.
+        name: The door's file in `conf/`.
+
+    Raises:
+        ConfigError: There is such a key.
+    """
+    known = _keys(f"{name}.yaml") - {"hydra"}
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"there is no key '{key}'", where=key, remedy=nearest(key, known))
+
+
 def check_composed(config: Mapping[str, Any], source: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Check a config that was just composed: as `check`, and that all of it was meant as it is understood.
 
@@ -119,7 +135,10 @@ def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
     for key in sorted(set(map(str, config)) - known):
         # As the first part of a path: ${key}, ${key.more}, ${oc.select:key,3}; not ${other.key} or ${..key}.
         if not re.search(rf"\$\{{(?:[^}}]*[:,\s{{])?\[?{re.escape(key)}(?=[\].\[}},\s])", _texts(config, source)):
-            remedy = nearest_path(key, {one: value for one, value in config.items() if one in known})
+            ours = {
+                str(one): None for one in source if one not in config and one != "hydra"
+            }  # a door's own, as of tune
+            remedy = nearest_path(key, ours | {one: value for one, value in config.items() if one in known})
             if isinstance(config[key], Mapping):
                 remedy = "leave it out; a file of your own that says it begins with the line: # @package _global_"
             raise ConfigError(f"nothing reads '{key}'", where=key, remedy=remedy)

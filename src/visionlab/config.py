@@ -180,7 +180,7 @@ def nearest_path(key: str, config: Mapping[str, Any]) -> str:
             paths.setdefault(str(name), []).append(f"{group}.{name}")
     close = get_close_matches(key, paths, n=1, cutoff=0.6)
     if not close:
-        return nearest(key, map(str, config))
+        return nearest(key, (str(name) for name in config if name != "hydra"))
     meant = [f"'{path}'" for path in paths[close[0]]]
     return f"did you mean {' or '.join(meant)}?"
 

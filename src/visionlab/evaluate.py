@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from visionlab import doors, runs
-from visionlab.checks import check_data, check_folder
+from visionlab.checks import check_data, check_folder, check_keys
 from visionlab.config import resolved
 from visionlab.errors import ConfigError, DataError, nearest
 from visionlab.out_folder import out_folder
@@ -137,6 +137,7 @@ def job(config: DictConfig) -> None:
     from visionlab.prediction.threshold import Threshold
 
     asked = resolved(config)
+    check_keys(asked, "evaluate")
     run = Run.open(asked.pop("run"))
     found = evaluate(run, **asked)
     mirrored = " with their mirror images" if asked["tta"] else ""

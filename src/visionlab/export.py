@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from visionlab import doors
+from visionlab.checks import check_keys
 from visionlab.config import resolved
 from visionlab.errors import ConfigError, DataError, RunError
 from visionlab.runs import Run, write_atomically
@@ -227,6 +228,7 @@ def job(config: DictConfig) -> None:
     from rich.console import Console
 
     asked = resolved(config)
+    check_keys(asked, "export")
     made = export(str(asked.pop("run")), **asked)
     console = Console(highlight=False)
     console.print(

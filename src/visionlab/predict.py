@@ -11,6 +11,7 @@ import hydra
 from omegaconf import DictConfig
 
 from visionlab import doors
+from visionlab.checks import check_keys
 from visionlab.config import resolved
 from visionlab.out_folder import out_folder
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
@@ -106,6 +107,7 @@ def job(config: DictConfig) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     asked = resolved(config)
+    check_keys(asked, "predict")
     for error in violations(asked, RULES):
         raise error
     from visionlab.prediction.members import classes, members

@@ -205,3 +205,11 @@ def test_a_large_jpeg_is_decoded_in_part_and_looks_the_same(noise):
         pixels, size = transform.load(data)
         assert size == (1200, 900)  # of the upright original
         assert np.abs(pixels.astype(int) - transform(decode(data))).mean() < 0.7
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_what_has_no_white_says_what_helps_wherever_it_is_read(mode):
+    """Of the doors only those that train have data.white, so the message may not tell one of predict to give it."""
+    image = Image.new(mode, (4, 4), 70000)
+    with pytest.raises(ValueError, match=r"save the image with 8 or 16 bits, or train with data=folder \+data\.white="):
+        decode(encoded(image, "TIFF"))
