@@ -55,7 +55,7 @@ def nothing_left(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["optimizer.lrr=1"], "did you mean 'lr'"),
+        (["optimizer.lrr=1"], "did you mean 'optimizer.lr'"),
         (["optimizr.lr=1"], "did you mean 'optimizer'"),
         (["lr=0.5"], "did you mean 'optimizer.lr'"),
         (["+lr=0.5"], "nothing reads 'lr'\n  in: lr\n  do: did you mean 'optimizer.lr'"),
@@ -63,19 +63,26 @@ def nothing_left(tmp_path):
         (["+image_size=64"], "did you mean 'data.image_size'"),
         (["batch_size=64"], "did you mean 'data.batch_size'"),
         (["data.root=photos"], "give data=folder too"),
+        (["photos/"], "did you mean: data=folder data.root=photos/\n"),
+        (["alexnet"], "did you mean: model=alexnet\n"),
+        (["cifar10"], "did you mean: data=cifar10\n"),
+        (["data=photos/2024"], "'photos/2024'\n  in: data=photos/2024\n  do: give data=folder data.root=photos/2024\n"),
+        (["data=/photos"], "do: give data=folder data.root=/photos\n"),
+        (["data=/photos/Äpfel"], "do: give data=folder 'data.root=\"/photos/Äpfel\"'\n"),
+        (["model=weights/net.pt"], "model=<name>, and give model.weights=weights/net.pt\n"),
         (["data.root=photos", "data.name=mine"], "data=digits reads no folder"),
         (["~model.compile"], "leave out what removes it: ~model.compile"),
         (["+max_epochs=3"], "did you mean 'trainer.max_epochs'"),
         (["+trial=3"], "nothing reads 'trial'"),
         (["+notes={author: me}"], "# @package _global_"),
-        (["+callbacks.earlystopping.patience=3"], "did you mean 'early_stopping'?"),
+        (["+callbacks.earlystopping.patience=3"], "did you mean 'callbacks.early_stopping'?"),
         (["+callbacks.foo=3"], "there is no callback 'foo'"),
-        (["+callbacks.checkpoint.every_minute=3"], "did you mean 'every_minutes'?"),
+        (["+callbacks.checkpoint.every_minute=3"], "did you mean 'callbacks.checkpoint.every_minutes'?"),
         (["callbacks.progress=null"], "there is no callbacks.progress"),
         (["logger=none", "+logger.foo=3"], "no logger that would read 'foo'"),
         (["data.expand=eightfold"], "data/expand=eightfold"),
         (["data.expand={copies: 2}"], "data/expand=eightfold"),
-        (["+sweep.ntrials=3"], "did you mean 'n_trials'?"),
+        (["+sweep.ntrials=3"], "did you mean 'sweep.n_trials'?"),
         (["modell=alexnet"], "did you mean 'model'"),
         (["model=alexnett"], "did you mean 'alexnet'"),
         (["data=cifar"], "did you mean 'cifar10'"),
@@ -85,7 +92,9 @@ def nothing_left(tmp_path):
         (["optimizer=adamW"], "did you mean 'adamw'"),
         (["data=zzz"], "tiny_imagenet10"),
         (["scheduler=zzz"], "plateau"),
-        (["optimizer.lr=[1"], "cannot be read"),
+        (["optimizer.lr=[1"], "close its brackets"),
+        (["data.rot=x"], "did you mean 'data.root'?"),
+        (["optimizer.learnrate=1"], "choose one of: "),
         (["optimizer.lr=1e-3,1e-2"], "to sweep over them add -m"),
         (["sweep.replicates.seed=[0,1]"], "'sweep.replicates={seed: ...}'"),
         (["optimizer.lr=abc"], "a number above 0"),
@@ -158,7 +167,7 @@ def nothing_left(tmp_path):
         (["trainer.limit_train_batches=0"], "an integer from 1"),
         (["trainer.limit_val_batches=1.5"], "an integer from 1"),
         (["callbacks.early_stopping.min_delta=x"], "a number at least 0"),
-        (["data=folder", "data.root=Äpfel"], "quote a value"),
+        (["data=folder", "data.root=Äpfel"], "shell: 'data.root=\"Äpfel\"'\n"),
         (["data=folder"], "data.root must be given"),
         (["data=folder", "data.root=null"], "give text"),
         (["data=folder", "data.root=nowhere"], "nowhere"),
@@ -394,7 +403,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(door, tmp_path
 
 def test_the_real_command_line(tmp_path):
     code, _, error = command("optimizer.lrr=1", cwd=tmp_path)
-    assert code == 2 and "did you mean 'lr'" in error and "Traceback" not in error
+    assert code == 2 and "did you mean 'optimizer.lr'" in error and "Traceback" not in error
     code, _, error = command(*QUICK, "optimizer.lr=-1", cwd=tmp_path)
     assert code == 2 and "Traceback" not in error
     nothing_left(tmp_path)

@@ -146,10 +146,10 @@ def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
     for key, node in callbacks.items():
         own = isinstance(node, Mapping) and "_target_" in node
         if key not in usual and not own:
-            remedy = f"{nearest(key, usual)}  (one of your own has a _target_)"
+            remedy = f"{nearest(key, usual, 'callbacks')}  (one of your own has a _target_)"
             raise ConfigError(f"there is no callback '{key}'", where=f"callbacks.{key}", remedy=remedy)
         if isinstance(node, Mapping) and not own and (more := sorted(set(node) - _keys("callbacks/default.yaml", key))):
-            remedy = nearest(more[0], _keys("callbacks/default.yaml", key))
+            remedy = nearest(more[0], _keys("callbacks/default.yaml", key), f"callbacks.{key}")
             raise ConfigError(f"nothing reads '{more[0]}'", where=f"callbacks.{key}.{more[0]}", remedy=remedy)
     logger = config.get("logger") or {}
     if logger.get("_target_") is None and (rest := sorted(set(logger) - {"_target_"})):
@@ -159,7 +159,7 @@ def _refuse_unread(config: Mapping[str, Any], source: DictConfig) -> None:
     if str(sweep.get("strategy")).startswith("visionlab.") and (further := set(sweep) - _keys("sweep/_base.yaml")):
         known = set().union(*(_keys(f"sweep/{choice}.yaml") for choice in ("_base", *choices("sweep"))))
         for key in sorted(further - known):
-            raise ConfigError(f"no sweep reads '{key}'", where=f"sweep.{key}", remedy=nearest(key, known))
+            raise ConfigError(f"no sweep reads '{key}'", where=f"sweep.{key}", remedy=nearest(key, known, "sweep"))
 
 
 def _texts(config: Mapping[str, Any], source: DictConfig) -> str:
@@ -211,7 +211,8 @@ def _check_targets(node: Any, path: str) -> None:
     for key in node:
         ours = key.startswith("_") or key in OURS.get(path, ())
         if names is not None and not ours and key not in names:
-            raise ConfigError(f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=nearest(key, names))
+            remedy = nearest(key, names, path)
+            raise ConfigError(f"{target} has no argument '{key}'", where=f"{path}.{key}", remedy=remedy)
     if target.startswith("torch.nn.") and isinstance(node.get("weight"), Sequence):
         remedy = "give loss=weighted_cross_entropy '+loss.weights=[...]', one a class in the order of their names"
         raise ConfigError(f"{target} takes a tensor as its weight, not a list", where=f"{path}.weight", remedy=remedy)

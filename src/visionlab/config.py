@@ -22,6 +22,7 @@ from omegaconf.errors import ConfigKeyError, InterpolationResolutionError, Missi
 from visionlab import runs
 from visionlab.errors import ConfigError, UserError, nearest
 from visionlab.out_folder import data_name
+from visionlab.words import argument, of_a_path, unreadable
 
 PACKAGE = "visionlab.conf"
 NO_CHOICE = "Config group override"  # Hydra's ValueError where a group is set to null or a mapping
@@ -64,7 +65,7 @@ def own_hydra(name: str) -> Iterator[Hydra]:
             assert hydra is not None
             yield hydra
     except HydraException as error:
-        raise explain(error) from error
+        raise explain(error, name) from error
     except ValueError as error:
         if NO_CHOICE not in str(error):
             raise
@@ -92,26 +93,28 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return content
 
 
-def explain(error: BaseException) -> UserError:
-    """Turn an error of Hydra's composition into one that names the nearest key or choice."""
+def explain(error: BaseException, base: str = "train", words: Sequence[str] = ()) -> UserError:
+    """Turn an error of Hydra's composition into one that names the nearest key or choice.
+
+    Args:
+        error: The error.
+        base: The file of `conf/` that was composed.
+        words: The command line, where there was one.
+    """
     if isinstance(error, ValueError):
         return ConfigError(str(error).splitlines()[0], remedy="give one of the group's choices; --help lists them")
     if isinstance(error, MissingConfigException):
-        group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
+        group, choice = _group_and_choice(str(error.missing_cfg_file or ""))
         options = [option for option in (error.options or ()) if not option.startswith("_")]
         if group:
             remedy = nearest(choice, options)
             if remedy.startswith("did"):
                 remedy += f"\n      known: {', '.join(options)}"
-            remedy = of_a_library(group, choice) or remedy
+            remedy = of_a_path(group, choice) or of_a_library(group, choice) or remedy
             return ConfigError(f"there is no {group} named '{choice}'", where=f"{group}={choice}", remedy=remedy)
         return ConfigError(str(error).splitlines()[0], remedy="see --help for the groups and their choices")
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"'{error.override}' cannot be read as an override",
-            remedy="write key=value; quote a value that is not of letters from a to z, digits and -_./ alone: "
-            "'key=\"ä, b\"'",
-        )
+        return unreadable(str(error.override), base, words)
     cause = error.__cause__
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         if isinstance(cause.parent_node, DictConfig) and cause.key is not None:
@@ -128,21 +131,28 @@ def explain(error: BaseException) -> UserError:
             return ConfigError(
                 f"there is no key '{full}'",
                 where=full,
-                remedy=nearest(str(cause.key), known) + f"  (a new key is added with +{full}=...)",
+                remedy=nearest(str(cause.key), known, prefix) + f"  (a new key is added with +{full}=...)",
             )
         return ConfigError(str(cause).splitlines()[0], where=str(cause.full_key or ""))
     text = str(error).splitlines()
     if match := re.match("Ambiguous value for argument '(.+)'$", text[0] if text else ""):
         key, _, value = match[1].partition("=")
-        remedy = f"to sweep over them add -m; a list is written '{key}=[{value}]', a text '{key}=\"{value}\"'"
+        remedy = f"to sweep over them add -m; a list is written '{key}=[{value}]', a text {argument(key, value)}"
         return ConfigError(f"{key} is given several values, which only a sweep takes", where=key, remedy=remedy)
     if text and re.search(r"Could not override '[\w/]+@experiment\b", text[0]):
         return not_global()
     match = re.match(r"Could not override '([^']+)'\. No match in the defaults list", text[0]) if text else None
     if match:
-        groups = [path.name for path in conf_root().iterdir() if path.is_dir() and not path.name.startswith("_")]
-        return ConfigError(f"there is no group '{match[1]}'", where=match[1], remedy=nearest(match[1], groups))
+        return ConfigError(f"there is no group '{match[1]}'", where=match[1], remedy=nearest(match[1], groups()))
     return ConfigError(" ".join(text[:2]) or type(error).__name__)
+
+
+def _group_and_choice(file: str) -> tuple[str, str]:
+    """Divide the name of a config file; where the choice is a path, Hydra takes all of it but its end for the group."""
+    group, _, choice = file.rpartition("/")
+    top, _, rest = file.partition("/")
+    a_path = not choice or "//" in file or not (conf_root() / group).is_dir()
+    return (top, rest) if top in groups() and a_path else (group, choice)
 
 
 def of_a_library(group: str, choice: str) -> str | None:
@@ -190,6 +200,11 @@ def conf_root() -> Path:
     import visionlab.conf
 
     return Path(visionlab.conf.__path__[0])
+
+
+def groups() -> list[str]:
+    """Return the names of the groups."""
+    return sorted(path.name for path in conf_root().iterdir() if path.is_dir() and not path.name.startswith("_"))
 
 
 def choices(group: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What all doors have in common: the way from the command line to a function, and from an error to an exit code."""
 
 import errno
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def enter(door: Callable[[], Any]) -> None:
     except (HydraException, ValueError) as error:
         if isinstance(error, ValueError) and NO_CHOICE not in str(error):
             raise
-        leave(_of_a_swept_group(explain(error)))
+        leave(_of_a_swept_group(explain(error, _name(door), sys.argv[1:])))
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
@@ -63,6 +64,12 @@ def enter(door: Callable[[], Any]) -> None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def _name(door: Callable[[], Any]) -> str:
+    """Return a door's name; as a command's file its module is `__main__`, and its spec alone knows it."""
+    spec = inspect.unwrap(door).__globals__.get("__spec__")
+    return spec.name.rpartition(".")[2] if spec else "train"
 
 
 # Hydra's flags, and those of them that a value follows.

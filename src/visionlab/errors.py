@@ -53,9 +53,19 @@ class CheckpointUnwritable(CheckpointError):
     run_status = "interrupted"
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return "did you mean X?" for the nearest of the choices, or the list of them when none is near."""
+def nearest(name: str, choices: Iterable[str], below: str = "") -> str:
+    """Return "did you mean X?" for the nearest of the choices, or the list of them when none is near.
+
+    Args:
+        name: What was given.
+        choices: What there is.
+        below: Where keys stand that are chosen from: the nearest is named in full, as it would be typed.
+    """
     known = sorted(choices)
     by_letters = {choice.lower(): choice for choice in known}  # adamW is adamw rather than adam
     close = get_close_matches(name.lower(), by_letters, n=1, cutoff=0.6)
-    return f"did you mean '{by_letters[close[0]]}'?" if close else f"choose one of: {', '.join(known)}"
+    return (
+        f"did you mean '{below}{'.' if below else ''}{by_letters[close[0]]}'?"
+        if close
+        else f"choose one of: {', '.join(known)}"
+    )
