@@ -147,7 +147,7 @@ def test_a_checkpoint_of_another_network_is_an_error(quick_run, tmp_path, conten
 def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
     with pytest.raises(RunError, match="no run lies here"):
         visionlab.evaluate(tmp_path)
-    with pytest.raises(ConfigError, match=r"no key 'rot'\n  in: data.rot\n  do: did you mean 'root'"):
+    with pytest.raises(ConfigError, match=r"no key 'rot'\n  in: data.rot\n  do: did you mean 'data.root'"):
         visionlab.evaluate(quick_run, data={"rot": "x"})
     for wrong in ({"split": "tset"}, {"batch_size": -1}):
         with pytest.raises(ConfigError, match="is not possible"):
@@ -165,6 +165,28 @@ def test_what_cannot_be_evaluated_is_said(quick_run, tmp_path):
     folder_data = {"_target_": "visionlab.data.folder.Folder", "root": str(tmp_path / "photos")}
     with pytest.raises((DataError, ConfigError)):
         visionlab.evaluate(quick_run, data=folder_data)
+
+
+def test_other_classes_are_told_of_before_what_was_learnt_from(photos, tmp_path, caplog):
+    """A renamed class: the images are those of the training, which is no news where they cannot be evaluated on."""
+    run = visionlab.train([*QUICK, "data=folder", f"data.root={photos}"], directory=tmp_path / "run")
+    shutil.copytree(photos, tmp_path / "renamed")
+    for folder in sorted((tmp_path / "renamed").rglob("*")):
+        if folder.name == run.result["data"]["classes"][0]:
+            folder.rename(folder.with_name("aardvark"))
+    caplog.clear()
+    with pytest.raises(DataError) as caught:
+        visionlab.evaluate(run, "all", data={"root": str(tmp_path / "renamed")})
+    assert "the run was trained on others" in str(caught.value) and "the run was trained on" not in caplog.text
+    names = run.result["data"]["classes"]
+    assert len(names) <= 5 and "..." not in str(caught.value)
+    assert str(caught.value).endswith(f"do: give data with the classes {', '.join(names)}")
+
+
+def test_data_that_are_a_path_are_given_as_their_root(quick_run):
+    with pytest.raises(ConfigError) as caught:
+        visionlab.evaluate(quick_run, data="my photos/Äpfel")
+    assert caught.value.remedy == "give 'data={root: \"my photos/Äpfel\"}'"
 
 
 def test_digits_are_not_looked_for_in_a_folder(quick_run, tmp_path):

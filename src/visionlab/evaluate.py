@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +16,10 @@ from visionlab.errors import ConfigError, DataError, nearest
 from visionlab.out_folder import out_folder
 from visionlab.runs import Run
 from visionlab.schema import YES_NO, Choice, Number, Text, violations
+from visionlab.words import braced
 
 if TYPE_CHECKING:
+    from visionlab.data.module import ImageDataModule
     from visionlab.prediction.threshold import Decisive
     from visionlab.training.evaluation import Evaluation
 
@@ -33,7 +36,7 @@ def evaluate(
     run: str | Path | Run,
     split: Literal["train", "val", "test", "all"] = "test",
     *,
-    data: dict[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     tta: bool = False,
     threshold: "Decisive | None" = None,
     accelerator: str | None = None,
@@ -62,7 +65,6 @@ def evaluate(
     """
     for error in violations({"split": split, "tta": tta, "batch_size": batch_size, "accelerator": accelerator}, RULES):
         raise error
-    from visionlab.data.index import canonical
     from visionlab.prediction.members import classes
     from visionlab.prediction.mirrored import Mirrored
     from visionlab.prediction.threshold import Threshold
@@ -73,9 +75,13 @@ def evaluate(
     environment.require_code(run, "model", "loss")
     folder = None if out is None else out_folder(out)
     config = build.for_evaluation(OmegaConf.create(run.config), run, accelerator)
+    given: object = data  # of any type, where a command line has it
+    if not isinstance(given, Mapping | None):
+        what, remedy = f"data={data} is no mapping", f"give {braced('data', {'root': str(data)})}"
+        raise ConfigError(what, where="data", remedy=remedy)
     for key in data or {}:
         if key not in config.data:
-            remedy = nearest(str(key), map(str, config.data))
+            remedy = nearest(str(key), map(str, config.data), "data")
             raise ConfigError(f"the run's data have no key '{key}'", where=f"data.{key}", remedy=remedy)
     trained = config.copy()
     config.data.update(data or {})
@@ -87,17 +93,12 @@ def evaluate(
     devices.check(plain["trainer"])
     try:
         module = build.data_module(config, divided=split != "all")
+        _require_classes(module, run)  # what the run has learnt from is asked of images of its classes alone
         learnt.check(split, module, trained, data or {})
     except DataError as error:
         if error.where != "data.root":
             raise
-        raise DataError(error.what, where="data", remedy="say where they are now: data={root: <folder>}") from error
-    if list(map(canonical, module.classes)) != list(map(canonical, run.result["data"]["classes"])):
-        raise DataError(
-            f"the data have the classes {', '.join(module.classes[:5])}..., the run was trained on others",
-            where=str(config.data.root),
-            remedy=f"give data with the classes {', '.join(run.result['data']['classes'][:8])}...",
-        )
+        raise DataError(error.what, where="data", remedy="say where they are now: 'data={root: <folder>}'") from error
     if split == "test" and not module.has_test:
         remedy = "use split=all" if data else "use split=val"
         raise DataError("the data have no test split", where=str(config.data.root), remedy=remedy)
@@ -125,6 +126,19 @@ def evaluate(
         figures |= {"threshold": {limit.name: limit.least}} if limit else {}
         runs.write_atomically(folder / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return found
+
+
+def _require_classes(module: "ImageDataModule", run: Run) -> None:
+    from visionlab.data.index import canonical
+
+    ours, theirs = run.result["data"]["classes"], module.classes
+    if list(map(canonical, theirs)) != list(map(canonical, ours)):
+        what = f"the data have the classes {_few(theirs, 5)}, the run was trained on others"
+        raise DataError(what, where=str(module.root), remedy=f"give data with the classes {_few(ours, 8)}")
+
+
+def _few(names: Sequence[str], most: int) -> str:
+    return f"{', '.join(names[:most])}{'...' if len(names) > most else ''}"
 
 
 @hydra.main(version_base="1.3", config_path="pkg://visionlab.conf", config_name="evaluate")

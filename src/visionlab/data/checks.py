@@ -69,7 +69,7 @@ def _no_size(given: object) -> ConfigError:
     return ConfigError(
         f"data.keep_sizes has {given!r}, which is no size",
         where="data.keep_sizes",
-        remedy="give a list of WIDTHxHEIGHT in px, for example data.keep_sizes=[300x300]",
+        remedy="give a list of WIDTHxHEIGHT in px, for example 'data.keep_sizes=[300x300]'",
     )
 
 

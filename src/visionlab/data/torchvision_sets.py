@@ -132,7 +132,7 @@ class TorchvisionSet(ImageDataModule):
             raise ConfigError(
                 f"torchvision's {self.name} cannot be opened: {_first_line(error)}",
                 where="data.options",
-                remedy=f"give keywords of torchvision.datasets.{self.name}, such as data.options={{key: value}}",
+                remedy=f"give keywords of torchvision.datasets.{self.name}, such as 'data.options={{key: value}}'",
             ) from error
 
     def _lacking(self, error: ImportError) -> ConfigError:

@@ -67,7 +67,7 @@ def refuse(split: str, key: str, now: ImageDataModule, then: ImageDataModule) ->
             f"data.{key} would divide anew the images that the run was trained on: of {len(rows):,} in {split} it has "
             f"seen {known:,}",
             where=f"data.{key}",
-            remedy="leave it out, train a run with it, or name other images with data={root: <folder>}",
+            remedy="leave it out, train a run with it, or name other images with 'data={root: <folder>}'",
         )
 
 
