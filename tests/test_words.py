@@ -1,5 +1,8 @@
 """What a person types that is no override, or one of no key, through the doors: the answer can be used as it stands."""
 
+import inspect
+import pydoc
+import re
 import shlex
 import sys
 
@@ -8,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import visionlab
 from quick import QUICK
+from visionlab.config import conf_root
 from visionlab.words import argument, unreadable
 
 
@@ -115,3 +119,20 @@ def test_a_folder_of_images_is_no_choice_of_data(door, tmp_path):
         told = door("train", given)
         assert f"there is no data named '{given[5:]}'\n  in: {given}\n" in told
         assert f"do: give data=folder data.root={given[5:]}\n" in told
+
+
+def test_what_the_help_shows_goes_through_a_shell():
+    """What a shell would take apart at its spaces and brackets stands between quotes."""
+    for file in conf_root().glob("*.yaml"):
+        for shown in re.finditer(r"(.)\b[a-z][\w.]*=[\[{(][^\]})]*.(.)", file.read_text(encoding="utf-8")):
+            assert shown[1] == shown[2] == "'", f"{file.name}: {shown[0]}"
+
+
+@pytest.mark.parametrize("name", sorted(set(visionlab.__all__) - {"Loaded", "Run", "Sweep", "load", "sweep"}))
+def test_a_door_shows_what_its_function_takes(name):
+    """As a notebook asks for it; `help` shows the function too."""
+    door = getattr(visionlab, name)
+    function = getattr(door, name)
+    assert inspect.signature(door) == inspect.signature(function)
+    assert inspect.getdoc(door) == inspect.getdoc(function) and "Args:" in inspect.getdoc(door)
+    assert inspect.getdoc(function).splitlines()[-1] in pydoc.render_doc(door, renderer=pydoc.plaintext)

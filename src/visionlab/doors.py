@@ -122,7 +122,19 @@ class _Door(ModuleType):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
+        return self._function()(*args, **kwargs)
+
+    # What can be called is what notebooks and editors ask about; the module's own text stays in its globals.
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._function())
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return inspect.getdoc(self._function())
+
+    def _function(self) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])
 
 
 def callable_module(name: str) -> None:
