@@ -4,6 +4,8 @@ import copy
 import json
 import logging
 import multiprocessing
+import os
+import shutil
 import time
 
 import pytest
@@ -202,6 +204,21 @@ def test_a_result_that_was_half_written_is_no_answer(tmp_path):
     assert Run(tmp_path).status is None
     with pytest.raises(RunError, match="no run lies here"):
         Run.open(tmp_path)
+
+
+def test_a_folder_that_holds_runs_names_the_latest(tmp_path):
+    outputs = tmp_path / "outputs"
+    for age, name in enumerate(("b", "c", "a")):
+        Run(outputs / name).update(status="completed")
+        os.utime(outputs / name / "result.json", (10**9 + age % 2, 10**9 + age % 2))
+    (outputs / "no run").mkdir()
+    (outputs / "no run/result.json").write_text("{")
+    with pytest.raises(RunError, match=f"3 one level below(.|\n)*give the latest, {outputs / 'c'}$"):
+        Run.open(outputs)
+    for name in ("a", "c"):
+        shutil.rmtree(outputs / name)
+    with pytest.raises(RunError, match=f"give the one in it, {outputs / 'b'}$"):
+        Run.open(outputs)
 
 
 @pytest.mark.parametrize("content", [None, "", "model: [", "[1]"])

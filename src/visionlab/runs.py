@@ -158,11 +158,9 @@ class Run:
         """
         run = cls(directory)
         if not run.result:
-            what, remedy = "no run lies here", "give the directory that `python -m visionlab.train` printed"
-            if best := best_of(run.dir):
-                together = f"; python -m visionlab.predict averages its {len(best)} best" if len(best) > 1 else ""
-                what, remedy = "a sweep lies here, and one run is asked for", f"give its best, {best[0]}{together}"
-            raise RunError(what, where=str(run.dir), remedy=remedy)
+            from visionlab.missing_run import no_run
+
+            raise no_run(run.dir)
         return run
 
     # What a run consists of ------------------------------------------------------------------------------------
