@@ -380,9 +380,11 @@ def test_a_folder_without_images(door, tmp_path):
 def test_one_class_only(door, photos, tmp_path):
     for path in (photos / "dogs").iterdir():
         path.unlink()
+    code, error = door(*QUICK, "data=folder", "data.root=photos")
+    assert code == 2 and "one class only: cats; dogs holds no images\n" in error
     (photos / "dogs").rmdir()
     code, error = door(*QUICK, "data=folder", "data.root=photos")
-    assert code == 2 and "one class only" in error
+    assert code == 2 and "one class only: cats\n" in error
     nothing_left(tmp_path)
 
 

@@ -178,6 +178,11 @@ def test_a_table_of_paths(make_folder, delimiter):
         ("filename,label\na.png,cat\n", "no column 'path'(.|\n)*of its columns filename, name the one with the images"),
         (",filename,label\n0,a.png,cat\n", "of its columns filename, name"),
         ("path,split\na.png,train\n", "write path,label"),
+        (
+            "Datei,Art\na.png,cat\n",
+            "no column 'path' and no column 'label'(.|\n)*of its columns datei, art, name the one with the images' "
+            "paths 'path' and the one with the classes 'label'",
+        ),
         ("path,cat\na.png,1\n", "no column 'label'(.|\n)*of its columns cat, name the one with the classes 'label'"),
         ("path,label\na.png,cat\nb.png,dog\n", "none of the 2 images(.|\n)*as they are below data.root"),
         ("path,label\na.png,\n", "line 2"),

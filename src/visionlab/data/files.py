@@ -254,12 +254,20 @@ def no_images(root: Path) -> DataError:
     return DataError(f"the data folder {what}: {root}", where="data.root", remedy=remedy)
 
 
-def one_class(root: Path, name: str) -> DataError:
-    """Return the error for images that are all of one class; it looks whether the class folders lie one deeper."""
+def one_class(root: Path, name: str, empty: tuple[str, ...] = ()) -> DataError:
+    """Return the error for images that are all of one class; it looks whether the class folders lie one deeper.
+
+    Args:
+        root: The folder of the data.
+        name: The class.
+        empty: The class folders without images.
+    """
     inner = root / name
     below = folders(inner) if inner.is_dir() else []
+    shown = ", ".join(empty[:5]) + "..." * (len(empty) > 5)
+    bare = f"; {shown} {'holds' if len(empty) == 1 else 'hold'} no images" if empty else ""
     return DataError(
-        f"the data set has one class only: {name}",
+        f"the data set has one class only: {name}{bare}",
         where=str(root),
         remedy=f"give data.root={inner}, if {', '.join(map(printable, below[:3]))} are the classes"
         if len(below) > 1

@@ -58,11 +58,12 @@ def listed(root: Path, table: Path) -> Index:
     with _legible(rows, table):
         columns = [name.strip().lower() for name in rows.fieldnames or []]
     rows.fieldnames = columns
-    for column, holds in HOLDS.items():
-        if column not in columns:
-            given = ", ".join(name for name in columns if name and name not in COLUMNS)
-            remedy = f"of its columns {given}, name the one with {holds} '{column}'" if given else "write path,label"
-            raise DataError(f"the list of images has no column {column!r}", where=f"{table}, line 1", remedy=remedy)
+    if missing := [column for column in HOLDS if column not in columns]:
+        given = ", ".join(name for name in columns if name and name not in COLUMNS)
+        wanted = " and ".join(f"the one with {HOLDS[column]} '{column}'" for column in missing)
+        what = f"the list of images has no column {' and no column '.join(map(repr, missing))}"
+        remedy = f"of its columns {given}, name {wanted}" if given else "write path,label"
+        raise DataError(what, where=f"{table}, line 1", remedy=remedy)
     if twice := [name for name in COLUMNS if columns.count(name) > 1]:
         remedy = "leave one of them"
         raise DataError(f"the list of images has two columns {twice[0]!r}", where=f"{table}, line 1", remedy=remedy)

@@ -169,7 +169,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.classes = self.index.classes
         self.num_classes = len(self.classes)
         if self.num_classes < 2:
-            raise one_class(self.root, self.classes[0])
+            raise one_class(self.root, self.classes[0], self.index.empty)
         self.store = open_store(self.index, self.transform, cache_dir=self.cache_dir, workers=self.workers)
         self.index.frames = None  # the store has their pixels
         empty = self.empty_classes

@@ -8,6 +8,7 @@ it imports no torch, and ends when its parent does, since its input then does.
 import hashlib
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -114,7 +115,8 @@ def reason(error: Exception, data: bytes | None) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large: {str(error).split(' pixels')[0].split('(')[-1]} pixels"
+        found = [f"{int(number):,}" for number in re.findall(r"(\d+) pixels", str(error))]
+        return f"too large: {found[0]} pixels, and {found[-1]} are the most that are read; scale it down"
     return str(error).split("\n")[0].lower() or type(error).__name__
 
 
