@@ -139,6 +139,7 @@ def test_runs_of_classes_of_one_name_are_two_experiments(tmp_path):
     (test,) = found.tests
     assert (test.a, test.b, test.better) == ("loss=ours.Brier", "loss=theirs.Brier", "loss=ours.Brier")
     assert [row["runs"] for row in found.experiments] == [1, 1]
+    assert {row["loss"] for row in found.rows} == {"Brier"} and "ours.Brier" not in found.csv.read_text().split(",")
 
 
 def test_experiments_of_one_name_are_told_apart(tmp_path):

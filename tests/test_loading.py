@@ -5,6 +5,8 @@ import io
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -93,6 +95,7 @@ def test_arrays_and_tensors_and_a_mixture_of_all(loaded, tmp_path):
     assert torch.allclose(loaded(tensor[None]).softmax(1), alone, atol=1e-6)
     grey = array[:, :, 0]
     assert torch.allclose(loaded.probabilities(grey), loaded.probabilities(np.stack([grey] * 3, 2)), atol=1e-6)
+    assert torch.equal(loaded.probabilities(grey[:, :, None]), loaded.probabilities(grey))
     assert np.array_equal(array, np.asarray(picture())), "what was given is left as it is"
 
 
@@ -105,6 +108,8 @@ def test_arrays_and_tensors_and_a_mixture_of_all(loaded, tmp_path):
         ("nowhere.jpg", DataError, "nowhere.jpg"),
         (np.zeros((2, 9, 9, 3), np.uint8), DataError, r"uint8 \[2, 9, 9, 3\]"),
         (np.zeros((9, 9, 3)), DataError, "float64"),
+        (np.zeros((0, 9, 3), np.uint8), DataError, r"uint8 \[0, 9, 3\] is no image"),
+        (np.zeros((9, 9, 2), np.uint8), DataError, r"uint8 \[9, 9, 2\] is no image"),
         (torch.zeros(1, 3, 9, 9, dtype=torch.uint8), DataError, r"uint8 \[B, 3, 16, 16\]"),
         (torch.zeros(1, 16, 16, 3, dtype=torch.uint8), DataError, r"uint8 \[B, 3, 16, 16\]"),
         (torch.zeros(1, 3, 16, 16), DataError, "float32"),
@@ -144,6 +149,23 @@ def test_gradcam_is_of_the_class_that_is_asked_for(loaded):
         loaded.gradcam(images, ["dai", "day"])
     with pytest.raises(DataError, match="1 classes are asked for in 2 images"):
         loaded.gradcam(images, ["day"])
+    with torch.inference_mode():
+        assert torch.equal(loaded.gradcam(images[0], "day"), loaded.gradcam([images[0]], ["day"]))
+
+
+def test_threads_that_share_a_run_get_their_own_features_and_heat(loaded):
+    """As in a server: what one thread asks the network must not reach another."""
+    images = [picture().rotate(10 * number) for number in range(8)]
+    expected = [(loaded.features(image), loaded.gradcam(image)) for image in images]
+    slow = loaded.network.register_forward_pre_hook(lambda *_: time.sleep(0.001))  # so that they meet in the network
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(4):
+                found = pool.map(lambda image: (loaded.features(image), loaded.gradcam(image)), images)
+                for (features, heat), (own, warm) in zip(found, expected, strict=True):
+                    assert torch.allclose(features, own, atol=1e-6) and torch.allclose(heat, warm, atol=1e-4)
+    finally:
+        slow.remove()
 
 
 def large():
@@ -190,5 +212,7 @@ def test_the_script_runs_where_visionlab_is_not(run, photos, tmp_path, form):
     command = [sys.executable, "-c", lacking, str(made.script), str(photos[0])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     (record,) = visionlab.predict(run, photos[0])
+    alone = subprocess.run([sys.executable, made.script], capture_output=True, text=True, timeout=120, check=False)
+    assert alone.returncode == 1 and f"usage: python {made.script.name} photo.jpg" in alone.stderr
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{photos[0]}: {record['predicted']} ({100 * record['confidence']:.1f} %)"

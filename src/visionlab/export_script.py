@@ -52,6 +52,8 @@ def classify(*files: str | Path | bytes) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python {script} photo.jpg ...")
     for file, found in zip(sys.argv[1:], classify(*sys.argv[1:]), strict=True):
         best = max(found, key=lambda name: found[name])
         print(f"{{file}}: {{best}} ({{100 * found[best]:.1f}} %)")
@@ -105,7 +107,7 @@ def write(loaded: "Loaded", form: str, inside: bool, file: Path) -> Path:
         returned=INSIDE if inside else DESCRIBED.format(mean=about["mean"], std=about["std"]),
     )
     if runs:
-        text += CLASSIFY.format(network=NETWORK[form].format(file=file.name), logits=LOGITS[form])
+        text += CLASSIFY.format(network=NETWORK[form].format(file=file.name), logits=LOGITS[form], script=place.name)
     else:
         text = text.replace("import sys\nfrom functools import cache\n", "", 1)
     place.write_text(text, encoding="utf-8")

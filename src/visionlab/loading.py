@@ -92,12 +92,12 @@ class Loaded(nn.Module):
 
         return features(self.network, self._prepared(images)).cpu()
 
-    def gradcam(self, images: "One | Sequence[One]", classes: Sequence[str] | None = None) -> Tensor:
+    def gradcam(self, images: "One | Sequence[One]", classes: str | Sequence[str] | None = None) -> Tensor:
         """Return where the network sees a class in each image, float [B, H, W] from 0 to 1 on the CPU.
 
         Args:
             images: As of `predict`.
-            classes: The B classes that are asked for; those that it predicts unless given.
+            classes: The class that is asked for in each of them; the one that it predicts unless given.
 
         Raises:
             DataError: An image cannot be read, or there is no such class.
@@ -105,17 +105,21 @@ class Loaded(nn.Module):
         """
         from visionlab.models.gradcam import gradcam
 
-        prepared = self._prepared(images)
-        asked = self.predict(images) if classes is None else classes
-        for name in asked:
-            if name not in self.classes:
-                raise DataError(f"there is no class '{name}'", remedy=nearest(name, self.classes))
-        places = torch.tensor([self.classes.index(name) for name in asked], device=prepared.device)
-        if len(places) != len(prepared):
-            raise DataError(
-                f"{len(places)} classes are asked for in {len(prepared)} images", remedy="give one for each"
-            )
-        return gradcam(self.network, prepared, places).cpu()
+        with torch.inference_mode(False):  # it needs gradients, whatever the caller does without
+            prepared = self._prepared(images)
+            if classes is None:
+                with torch.no_grad():
+                    places = self.network(prepared).argmax(1)
+            else:
+                asked = [classes] if isinstance(classes, str) else classes
+                for name in asked:
+                    if name not in self.classes:
+                        raise DataError(f"there is no class '{name}'", remedy=nearest(name, self.classes))
+                places = torch.tensor([self.classes.index(name) for name in asked], device=prepared.device)
+            if len(places) != len(prepared):
+                what = f"{len(places)} classes are asked for in {len(prepared)} images"
+                raise DataError(what, remedy="give one for each")
+            return gradcam(self.network, prepared, places).cpu()
 
     def _prepared(self, images: "One | Sequence[One]") -> Tensor:
         """Return what the network takes of images, float [B, 3, H, W]."""

@@ -190,7 +190,12 @@ def test_the_command_on_the_page_does_what_the_page_measured(two, spots, door, t
 
 def test_the_command_holds_any_name_and_finds_the_image_that_the_limit_is_of(two, door, tmp_path):
     """0.2499996 is recorded as 0.25."""
-    for name, limit, least in ((CLASSES[0], 0.25, 0.249999), ("melanoma", 0.0, 0.0), ("melanoma", 1.0, 0.999999)):
+    for name, limit, least in (
+        (CLASSES[0], 0.25, 0.2499995),
+        ("melanoma", 0.0, 0.0),
+        ("melanoma", 1e-6, 5e-7),  # not 0, from which on all images are of it
+        ("melanoma", 1.0, 0.9999995),
+    ):
         (_, code) = applying.threshold(Reading(two.dir), name, limit, 0.95)
         Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
         answer, text = door("predict", f"run={two.dir}", "source=a.png", command_of(code)[-1])

@@ -10,7 +10,7 @@ from visionlab.compare import compare
 from visionlab.reports import closing
 from visionlab.reports.paired import each_pair
 from visionlab.reports.reading import Predictions, Reading, pooled
-from visionlab.reports.statistics import interval, wilson
+from visionlab.reports.statistics import alike_in_size, interval, wilson
 from visionlab.reports.two_classes import Scores
 from visionlab.runs import Run
 
@@ -47,21 +47,42 @@ def test_groups_of_one_image_are_worth_as_much_as_images():
 def test_at_the_ends():
     """Of one patient nothing is known about others; without a mistake nothing tells how alike the images are."""
     assert interval(np.ones(50, bool), ["a"] * 50) == (0, 1)
-    low, high = interval(np.ones(50, bool), np.arange(50) % 10)
-    assert high == 1 and 0.5 < low < wilson(50, 50)[0]
+    every = interval(np.ones(50, bool), np.arange(50) % 10)
+    effective = 10 * (1.959963984540054 / t.ppf(0.975, 9)) ** 2  # each patient is one
+    assert every == pytest.approx(wilson(effective, effective)) and every[1] == 1
+    assert interval(np.zeros(50, bool), np.arange(50) % 10) == pytest.approx((0, 1 - every[0]))
+    assert interval(np.array([1] * 40 + [0], bool), ["a"] * 40 + ["b"])[1] > 0.99, "of a large and a tiny one"
     with pytest.raises(ValueError, match="image"):
         interval(np.zeros(0, bool), [])
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
-    rng, truth, kept = np.random.default_rng(0), 0.8, []
+@pytest.mark.parametrize(
+    ("truth", "count", "alike", "least"), [(0.8, 60, 0.2, 0.92), (0.97, 20, 0.9, 0.9), (0.95, 10, 0.3, 0.9)]
+)
+def test_the_interval_holds_the_truth_as_often_as_it_says(truth, count, alike, least):
+    """Also where often no image of any patient is wrong."""
+    rng, kept, beta = np.random.default_rng(0), [], (1 - alike) / alike
     for _ in range(400):
-        groups = patients(rng, 60)
-        right = rng.random(len(groups)) < rng.beta(4 * truth, 4 * (1 - truth), 60)[groups]
+        groups = patients(rng, count)
+        right = rng.random(len(groups)) < rng.beta(beta * truth, beta * (1 - truth), count)[groups]
         ends = interval(right, groups), interval(right)
         kept.append([low <= truth <= high for low, high in ends])
     by_group, by_image = np.mean(kept, axis=0)
-    assert by_group > 0.92 and by_image < 0.8
+    assert by_group > least and by_image < 0.85
+
+
+def test_a_few_large_groups_are_worth_less_than_as_many_of_one_size():
+    right = np.arange(100) % 4 > 0
+    equal, unequal = np.arange(100) // 10, np.minimum(np.arange(100) // 3, 9)
+    assert alike_in_size(equal) == 10 and alike_in_size(unequal) == pytest.approx(100**2 / (9 * 9 + 73**2))
+    low, high = interval(right, equal)
+    assert interval(right, unequal)[0] < low and high < interval(right, unequal)[1]
+
+
+def test_an_interval_is_never_narrower_than_of_independent_images():
+    """Each patient has as many right: their variance is none."""
+    right = np.arange(60) % 3 > 0
+    assert interval(right, np.arange(60) // 3)[0] <= wilson(40, 60)[0]
 
 
 def equal_networks(rng, groups, runs=1):
@@ -109,7 +130,11 @@ def test_the_test_is_never_surer_than_of_independent_images():
     (found,) = each_pair("AB", [[predictions(a, groups)], [predictions(b, groups)]])
     (blind,) = each_pair("AB", [[predictions(a, None)], [predictions(b, None)]])
     assert found.p >= blind.p and found.error >= blind.error > 0
-    (of_one,) = each_pair("AB", [[predictions(a, [0] * 8)], [predictions(b, [0] * 8)]])
+    a, b = np.ones(80), np.arange(80) % 32 > 0
+    (found,) = each_pair("AB", [[predictions(one, np.arange(80) // 2)] for one in (a, b)])
+    assert found.p == pytest.approx(0.125), "McNemar's"
+    assert 2 * t.sf(found.difference / found.error, found.freedom) < 0.1, "that of the t test"
+    (of_one,) = each_pair("AB", [[predictions(a, [0] * 80)], [predictions(b, [0] * 80)]])
     assert (of_one.p, of_one.better, of_one.interval) == (1, None, (-1, 1))
 
 
@@ -183,6 +208,29 @@ def test_pages_and_the_terminal_count_groups(tmp_path, capsys):
     assert f"{accuracy.ends} %" in capsys.readouterr().out
     page = read(compare(*runs, out=tmp_path / "page").page).text
     assert "The images come in 30 groups" in page and "a t test by groups" in page
+
+
+def test_the_intervals_of_a_class_and_of_a_rate_count_groups(tmp_path):
+    run = make_run(tmp_path / "run", classes=("healthy", "lesion"), test=300, val=100, grouped=10, skill=0.7)
+    found = Reading(run).predictions("test")
+    ends = {}
+    for name in ("healthy", "lesion"):
+        own = np.array(found.target) == name
+        ends[name] = interval(found.correct[own], np.array(found.groups)[own])
+    page = written(run).read_text(encoding="utf-8")
+    for low, high in ends.values():
+        assert f"95 % CI {100 * low:.0f} to {100 * high:.0f} %" in page
+    positive = min(ends, key=found.target.count)
+    low, high = ends[positive]
+    (row,) = (row for row in read(written(run)).tables["thresholds"] if row[0] == "as predicted")
+    assert row[3] == f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def test_an_area_that_few_groups_tell_has_a_wider_interval():
+    positive = np.arange(60) < 20
+    scores = Scores(np.random.default_rng(0).normal(positive), positive, np.arange(60) // 5)
+    assert scores.quantile == pytest.approx(t.ppf(0.975, 3)), "four patients of the positive class"
+    assert Scores(scores.of, positive).quantile == pytest.approx(1.96, abs=0.01)
 
 
 def test_answers_that_are_pooled_keep_their_groups():

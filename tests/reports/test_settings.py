@@ -59,3 +59,8 @@ def test_what_the_choice_of_a_model_implies_gets_no_column():
 def test_short_names_stay_distinct():
     keys = ["optimizer.lr", "scheduler.lr", "model.network.dropout", "optimizer"]
     assert list(settings.short_names(keys).values()) == ["optimizer.lr", "scheduler.lr", "dropout", "optimizer"]
+    assert settings.short_names(["+seed", "optimizer.seed", "+data.white"]) == {
+        "+seed": "seed",
+        "optimizer.seed": "optimizer.seed",
+        "+data.white": "white",
+    }

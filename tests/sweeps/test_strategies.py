@@ -511,6 +511,8 @@ def test_a_combination_that_two_grids_share_is_one_trial(strategy):
     plan = planned("architectures", "model=mlp,alexnet")
     plan.settings["parameters"] = [{"optimizer.lr": [0.1, 0.01]}, {"optimizer.lr": [0.01, 0.001]}]
     assert len(list(iter(strategy(plan).ask, None))) == 6
+    plan.settings["parameters"] = [{"trainer.limit_train_batches": [1]}, {"trainer.limit_train_batches": [1.0, 0.5]}]
+    assert len(list(iter(strategy(plan).ask, None))) == 6, "one batch and all of them"
 
 
 @BOTH_WAYS

@@ -35,6 +35,13 @@ def scores():
     return logits.round(), labels
 
 
+@pytest.mark.parametrize("count", range(3, 90, 4))
+def test_what_is_told_apart_perfectly_has_an_area_of_exactly_one(count):
+    auroc = Auroc()
+    auroc.update(torch.stack([torch.zeros(count), torch.arange(count) + 0.0], 1), (torch.arange(count) > 1).long())
+    assert auroc.compute().item() == 1
+
+
 def test_the_area_is_that_of_scikit_learn_with_ties_and_padding_and_small_batches(scores):
     logits, labels = scores
     auroc = Auroc()

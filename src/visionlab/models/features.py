@@ -1,5 +1,7 @@
 """Features of images: what a network knows before its last layer, and two classifiers on top of them."""
 
+from threading import get_ident
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,7 +24,13 @@ def features(network: nn.Module, images: Tensor) -> Tensor:
     """
     last = network.get_submodule(layers(network)[-1].name)
     caught: list[Tensor] = []
-    handle = last.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    own = get_ident()  # another thread may be using the network too
+
+    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if get_ident() == own:
+            caught.append(inputs[0])
+
+    handle = last.register_forward_pre_hook(catch)
     try:
         network(images)
     finally:

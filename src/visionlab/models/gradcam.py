@@ -1,5 +1,7 @@
 """Grad-CAM: where in an image a convolutional network sees the class that it names."""
 
+from threading import get_ident
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,8 +23,11 @@ class _LastMaps:
         self.maps: Tensor | None = None  # [B, C, h, w]
         self.convolutions: list[nn.Conv2d] = []
         self._follows = False
+        self._thread = get_ident()  # another may be using the network too
 
     def __call__(self, module: nn.Module, _: object, output: object) -> None:
+        if get_ident() != self._thread:
+            return
         if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[2] * output.shape[3] == 1:
             return
         if isinstance(module, nn.Conv2d):

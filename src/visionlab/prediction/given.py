@@ -24,7 +24,7 @@ def pixels(images: One | Sequence[One], transform: Transform) -> Tensor:
 
     Args:
         images: One or several, each of them a path; the bytes of an image file; a PIL image of any mode; a NumPy array,
-            uint8 [H, W], [H, W, 3] or [H, W, 4]; or a tensor, uint8 [3, H, W] or [B, 3, H, W] that has the size.
+            uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]; or a tensor, uint8 [3, H, W] or [B, 3, H, W] of that size.
         transform: Decodes the others and brings them to the size, as it did for the training.
 
     Raises:
@@ -62,7 +62,10 @@ def _tensor(image: Any, transform: Transform) -> Tensor:
 
 def _picture(array: NDArray[Any]) -> Image.Image:
     """Return the image that an array holds, whose channels come last."""
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    channels = array.shape[2:]
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in ((), (3,), (4,)) or not array.size:
         raise DataError(
             f"an array of {array.dtype} {list(array.shape)} is no image",
             remedy="give uint8 [H, W], [H, W, 3] or [H, W, 4] of 0 to 255, or a list of such",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,21 +48,23 @@ class Threshold:
         if len(classes) != 2:
             what = f"a threshold decides between two classes, and the run has {len(classes)}"
             raise ConfigError(what, where="threshold", remedy="leave it out")
-        pairs = list(given.items()) if isinstance(given, Mapping) else [tuple(str(given).rpartition(":")[::2])]
+        typed_name, _, typed_value = str(given).rpartition(":")
+        pairs: list[tuple[Any, Any]] = [*given.items()] if isinstance(given, Mapping) else [(typed_name, typed_value)]
         name, value = pairs[0] if len(pairs) == 1 else ("", "")
-        name = _as_typed(name)
-        if not name:
+        typed = _as_typed(name)
+        if not typed:
             remedy = f"give threshold={classes[0]}:0.3 or threshold={classes[1]}:0.3"
             raise ConfigError(f"{given} is no probability of one of the classes", where="threshold", remedy=remedy)
-        places = [place for place, known in enumerate(classes) if canonical(known) == canonical(name)]
+        cased = str.lower if isinstance(name, bool) else str  # Hydra reads True and true as one
+        places = [place for place, known in enumerate(classes) if canonical(cased(known)) == canonical(typed)]
         if not places:
-            raise ConfigError(f"there is no class '{name}'", where="threshold", remedy=nearest(name, classes))
+            raise ConfigError(f"there is no class '{typed}'", where="threshold", remedy=nearest(typed, classes))
         try:
             least = float("nan") if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             least = float("nan")
         if not 0 <= least <= 1:
-            what, remedy = f"{value} is no probability", f"give a number from 0 to 1, as threshold={name}:0.3"
+            what, remedy = f"{value} is no probability", f"give a number from 0 to 1, as threshold={typed}:0.3"
             raise ConfigError(what, where="threshold", remedy=remedy)
         return cls(classes[places[0]], places[0], least)
 

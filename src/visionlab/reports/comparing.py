@@ -58,7 +58,7 @@ def rows(gathered: Gathered) -> list[dict[str, Any]]:
         model, seconds = result.get("model") or {}, result.get("seconds") or {}
         made.append(
             {"run": entry.label, "status": entry.status, "data": entry.data, "model": entry.model}
-            | {key: entry.settings.get(key) for key in keys}
+            | {key: settings.plain(entry.settings.get(key)) for key in keys}
             | {"seed": entry.seed}
             | {name: (result.get("metrics") or {}).get(name) for name in metrics}
             | {f"reported {name}": _references(result).get(name) for name in reported}

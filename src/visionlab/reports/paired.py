@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionlab.reports.reading import Predictions
-from visionlab.reports.statistics import codes
+from visionlab.reports.statistics import alike_in_size, codes
 
 LEVEL = 0.05
 # Degrees of freedom, at most, where one run is given the deviation of two or three: with Satterthwaite's, up to 9 % of
@@ -110,7 +110,8 @@ def each_pair(names: Sequence[str], answers: Sequence[Sequence[Predictions]]) ->
 
     Where the images come in groups, as those of one patient, the part from the images is that from the groups (Liang
     and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika, 1986), with a degree of freedom
-    less than there are groups; two single runs are then tested with it too, unless McNemar's test is less sure.
+    less than there are groups alike in size; two single runs are then tested with it too, unless McNemar's test is less
+    sure.
 
     Args:
         names: `[E]`, what the experiments are called.
@@ -132,10 +133,11 @@ def each_pair(names: Sequence[str], answers: Sequence[Sequence[Predictions]]) ->
     only = share @ (1 - share).T  # [E, E]: images that the row has right and the column wrong
     only_a, only_b = only[a, b], only[b, a]
     difference = (only_a - only_b) / n
-    of_images, independent = _of_images(_excess(share, None), a, b) / n**2, n - 1
-    if group is not None:
-        independent = int(group.max())  # one less than there are groups
-        by_group = _of_images(_excess(share, group), a, b) * (independent + 1) / max(1, independent) / n**2
+    of_images, independent = _of_images(_excess(share, None), a, b) / n**2, float(max(1, n - 1))
+    count = None if group is None else int(group.max()) + 1
+    if group is not None and count is not None:
+        independent = alike_in_size(group) - 1
+        by_group = _of_images(_excess(share, group), a, b) * count / max(1, count - 1) / n**2
         of_images = np.maximum(of_images, by_group)
 
     deviation, rest = np.array([_spread(each, group) for each in right]).T  # of an accuracy over runs; of what is left
@@ -150,14 +152,14 @@ def each_pair(names: Sequence[str], answers: Sequence[Sequence[Predictions]]) ->
         known,
         among[0] ** 2 / np.maximum(1, runs[a] - 1) + among[1] ** 2 / np.maximum(1, runs[b] - 1),
         of_runs**2 / np.maximum(1, np.maximum(runs[a], runs[b]) - 1),
-    ) + of_images**2 / max(1, independent)
+    ) + of_images**2 / max(independent, 1e-9)
     repeated = (runs[a] > 1) | (runs[b] > 1)
     by_t = repeated | (group is not None)
     with np.errstate(divide="ignore", invalid="ignore"):  # two that agree on every image in all runs
         freedom = np.where(by_t & (doubt > 0), variance**2 / doubt, np.inf)
         lent = np.minimum(freedom, np.maximum(LENT, np.maximum(runs[a], runs[b]) - 1))
         freedom = np.where(repeated & ~known, lent, freedom)
-        if not independent:  # all images are of one group
+        if count == 1:  # nothing tells what another group would say
             variance, freedom = np.full(len(a), np.inf), np.ones(len(a))
         p = np.where(
             np.isclose(only_a, only_b, rtol=0, atol=1e-6),
@@ -168,7 +170,6 @@ def each_pair(names: Sequence[str], answers: Sequence[Sequence[Predictions]]) ->
     p = np.where(repeated, p, mcnemar(*whole) if group is None else np.maximum(p, mcnemar(*whole)))
     error = np.sqrt(np.where(by_t, variance, of_images))
     columns = (each.tolist() for each in (a, b, only_a, only_b, p, holm(p), error, freedom))
-    count = None if group is None else independent + 1
     return [
         PairedTest(
             names[i], names[j], n, of_a, of_b, value, corrected, spread, degrees, (len(right[i]), len(right[j])), count

@@ -94,15 +94,20 @@ def experiment(flat: Flat) -> str:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Return the shortest ending of each key that no other key ends in: lr for optimizer.lr or +optimizer.lr."""
-    names = {}
+    names, known = {}, [key.lstrip("+") for key in keys]
     for key in keys:
         parts = key.lstrip("+").split(".")
         for size in range(1, len(parts) + 1):
             name = ".".join(parts[-size:])
-            if sum(other == name or other.endswith(f".{name}") for other in keys) == 1:
+            if sum(f".{other}".endswith(f".{name}") for other in known) == 1:
                 break
         names[key] = name
     return names
+
+
+def plain(value: object) -> object:
+    """Return a setting as a row of a table for other programs has it, a class by its name."""
+    return str(value) if isinstance(value, ClassPath) else value
 
 
 def written(value: object) -> str:

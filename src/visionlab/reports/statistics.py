@@ -35,6 +35,15 @@ def codes(groups: Sequence[str] | None, images: int) -> NDArray[np.int64]:
     return np.unique(np.array(groups), return_inverse=True)[1].astype(np.int64)
 
 
+def alike_in_size(place: NDArray[np.int64]) -> float:
+    """Return how many groups of one size tell as much as these, see `codes`: fewer than there are where some are large.
+
+    Args:
+        place: int64 `[N]`, from 0 on.
+    """
+    return len(place) ** 2 / float((np.bincount(place) ** 2).sum())
+
+
 def interval(correct: NDArray[np.bool_], groups: Sequence[str] | None = None) -> tuple[float, float]:
     """Return the 95 % confidence interval of the share of images that are right.
 
@@ -42,8 +51,8 @@ def interval(correct: NDArray[np.bool_], groups: Sequence[str] | None = None) ->
     independent ones which would tell as much (Korn and Graubard, "Confidence intervals for proportions with small
     expected number of positive counts estimated from survey data", Survey Methodology, 1998; with Wilson's interval:
     Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", Journal of
-    Survey Statistics and Methodology, 2015). All of a single group say nothing about others: 0 to 1. Where all are
-    right, or none is, nothing tells how alike the images of a group are, and they count as independent.
+    Survey Statistics and Methodology, 2015). Where all are right, or none is, nothing tells how alike the images of a
+    group are, and each group counts as one. All of a single group say nothing about others: 0 to 1.
 
     Args:
         correct: bool `[N]`.
@@ -58,15 +67,18 @@ def interval(correct: NDArray[np.bool_], groups: Sequence[str] | None = None) ->
     from scipy.stats import t
 
     place = codes(groups, total)
-    number = int(place.max()) + 1
+    number, share = int(place.max()) + 1, float(correct.mean())
     if number == 1:
         return 0.0, 1.0
-    share = float(correct.mean())
     excess = np.bincount(place, weights=correct - share)  # of each group, what it has right beyond its expectation
     variance = number / (number - 1) * float((excess**2).sum()) / total**2
-    effective = min(float(total), share * (1 - share) / variance) if variance else float(total)
-    effective *= (Z95 / float(t.ppf(0.975, number - 1))) ** 2  # the variance is itself estimated, from few groups
-    return wilson(share * effective, effective)
+    if share in (0, 1):
+        effective = alike_in_size(place)
+    else:
+        effective = min(float(total), share * (1 - share) / variance) if variance else float(total)
+    # The variance is itself estimated, from few groups.
+    effective *= (Z95 / float(t.ppf(0.975, alike_in_size(place) - 1))) ** 2
+    return wilson(share * effective, effective) if effective > 0 else (0.0, 1.0)
 
 
 @dataclass(frozen=True)

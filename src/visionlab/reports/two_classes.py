@@ -12,8 +12,8 @@ from visionlab.reports import applying, charts
 from visionlab.reports.charts import Series
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, note, table, tiles
-from visionlab.reports.reading import GROUPED, SPLITS, Predictions, Reading
-from visionlab.reports.statistics import Z95, codes, interval
+from visionlab.reports.reading import GROUPED, SPLITS, Predictions, Reading, number
+from visionlab.reports.statistics import Z95, alike_in_size, codes, interval
 from visionlab.reports.svg import Axis, Keep
 
 SOUGHT = (0.9, 0.95, 0.99)  # sensitivities that a threshold is chosen for
@@ -74,6 +74,16 @@ class Scores:
         doubt += 2 * count / (count - 1) * float(parts[0] @ parts[1])  # of groups with images of both classes
         return area, math.sqrt(max(0.0, doubt))
 
+    @property
+    def quantile(self) -> float:
+        """How many standard errors the half of a 95 % interval is: more than 1.96 where few groups tell the error."""
+        from scipy.stats import t
+
+        if self.groups is None:
+            return Z95
+        place = codes(self.groups, len(self.of))
+        return float(t.ppf(0.975, min(alike_in_size(place[own]) for own in (self.positive, ~self.positive)) - 1))
+
     def threshold(self, sensitivity: float) -> float:
         """Return the largest threshold that finds so large a share of the positive images."""
         return float(np.sort(self.of[self.positive])[::-1][math.ceil(sensitivity * self.positive.sum() - 1e-9) - 1])
@@ -101,7 +111,10 @@ def section(run: Reading, keep: Keep) -> list[Html]:
         label="ROC curve",
     )
     keep("roc", drawing)
-    low, high = max(0.0, area - Z95 * error), min(1.0, area + Z95 * error)
+    # What was measured when the network ran; the recorded probabilities have six digits, and may be tied.
+    area = number((run.result.get("metrics") or {}).get(f"{run.split}/auc", area))
+    half = scores.quantile * error
+    low, high = max(0.0, area - half), min(1.0, area + half)
     ends = f"95\u00a0% CI {low:.3f} to {high:.3f} ({'Obuchowski' if scores.groups else 'DeLong'})"
     tile = Tile(
         "Area under the curve", f"{area:.4f}", ends if error else "no error of it can be estimated", strong=True

@@ -101,9 +101,13 @@ class Plan:
 
     def combinations(self) -> list[dict[str, Any]]:
         """Return every combination of each grid, once: grids may overlap."""
-        found: list[dict[str, Any]] = []
-        for grid in self.grids():
-            found += [values for values in space.product(grid) if values not in found]
+        found, told = list[dict[str, Any]](), list[dict[str, Any]]()
+        for values in (each for grid in self.grids() for each in space.product(grid)):
+            # 1 and 1.0 are equal, but a batch and all batches are not.
+            meant = {key: runs.with_unit(key, value) for key, value in values.items()}
+            if meant not in told:
+                told.append(meant)
+                found.append(values)
         return found
 
     @cached_property

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 
@@ -47,6 +46,11 @@ class Auroc(Metric):
             return None
         if margins.isnan().any():
             return torch.tensor(torch.nan)
-        # By their ranks: as probabilities, margins above 17 would all be 1 in single precision, and tied.
-        ranks = margins.unique(return_inverse=True)[1]
-        return binary_auroc(ranks.double() / len(ranks), labels, validate_args=False)
+        # The share of the pairs of both classes in which the positive has the larger margin; a tie is half of one. As
+        # probabilities, margins above 17 would all be 1 in single precision, and tied; torchmetrics' function makes
+        # them such, and its sums in single precision come to 1.0000001.
+        place = margins.unique(return_inverse=True)[1]
+        negative, positive = (place[labels == kind].bincount(minlength=len(place)).double() for kind in (0, 1))
+        below = negative.cumsum(0) - negative / 2
+        area: Tensor = (positive * below).sum() / (positive.sum() * negative.sum())
+        return area
