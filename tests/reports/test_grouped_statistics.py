@@ -121,6 +121,9 @@ def test_a_pair_by_hand():
     assert found.error == pytest.approx(each.std(ddof=1) / 40**0.5) and found.freedom == pytest.approx(39)
     assert (found.p, found.groups) == (pytest.approx(plain.pvalue), 40)
     assert found.interval == pytest.approx(plain.confidence_interval())
+    unequal = np.minimum(np.arange(200) // 3, 39)
+    (found,) = each_pair("AB", [[predictions(a, unequal)], [predictions(b, unequal)]])
+    assert found.freedom == pytest.approx(alike_in_size(unequal) - 1) and found.freedom < 5 and found.groups == 40
 
 
 def test_the_test_is_never_surer_than_of_independent_images():

@@ -1,6 +1,7 @@
 """The ROC curve and the thresholds of a run of two classes, against scikit-learn and by hand."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -100,6 +101,16 @@ def test_what_is_predicted_at_a_half_is_what_was_said(tmp_path):
     name = min(("healthy", "lesion"), key=lambda one: (sum(row[2] == one for row in rows), one == "healthy"))
     own = [row[3] == name for row in rows if row[2] == name]
     assert read(written(run)).tables["thresholds"][1][2] == f"{100 * np.mean(own):.2f} %"
+
+
+def test_the_area_is_the_one_that_was_measured(tmp_path):
+    """The recorded probabilities have six digits, of which a sure network needs more."""
+    run = make_run(tmp_path / "run", classes=("healthy", "lesion"), test=300, val=100)
+    result = json.loads((run / "result.json").read_text())
+    result["metrics"]["test/auc"] = 0.9137
+    (run / "result.json").write_text(json.dumps(result))
+    (area, *_) = read(written(run)).tiles["Area under the curve"]
+    assert area == "0.9137"
 
 
 def test_no_interval_is_claimed_where_all_are_told_apart(tmp_path):
