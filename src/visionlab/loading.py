@@ -46,7 +46,7 @@ class Loaded(nn.Module):
         """Map uint8 images [B, 3, H, W] of the network's size to logits, float [B, K]; float images are of 0 to 1.
 
         Raises:
-            DataError: Float images are of 0 to 255: divided by 255 once more, they would all be black.
+            DataError: Float images are of 0 to 255: taken for those of 0 to 1, they would be 255 times as bright.
         """
         # A program that is being exported takes uint8, of which nothing is asked here.
         if images.is_floating_point() and images.numel() and images.max() > WHITEST:
