@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from visionlab import doors
 from visionlab.errors import RunError
 from visionlab.out_folder import out_folder, place_name
-from visionlab.reports.numbers import MISSING
 from visionlab.runs import Run, write_atomically, write_csv
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ class Comparison:
             repeated with other seeds a t test of their means; all folds of a cross-validation count as one run, and
             images of one group as dependent.
         untested: The completed runs on other images, or not evaluated on the split, which these tests leave out.
-        metric: The accuracy that the runs are ranked by.
+        metric: What the runs are ranked by: an accuracy, or of two classes the area under the ROC curve where that
+            chose the best epoch of all of them.
     """
 
     page: Path
@@ -77,7 +77,7 @@ def compare(*directories: str | Path | Run, out: str | Path | None = None) -> Co
     named = {Path(place).resolve() for place in places}
     if out is None and len(named) == len(gathered.sweeps) == 1:  # the sweep has a page and a table of its own
         (sweep,) = gathered.sweeps
-        metric = sweep.objective if sweep.objective.endswith("/acc") else metric
+        metric = sweep.objective if sweep.objective.endswith(sweep_page.TESTED) else metric
         tests, untested = sweep_page.paired(sweep)
         page, csv = sweep_page.write(sweep, tests=tests, untested=untested), sweep.directory / "runs.csv"
     else:
@@ -120,50 +120,64 @@ def _print(found: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from visionlab.reports.numbers import duration, percent, short
+    from visionlab.reports.numbers import duration, of_metric, short
     from visionlab.reports.verdicts import sentences, without
 
     console = Console(highlight=False, markup=False)  # names may hold brackets
     console = console if console.width <= 80 else Console(width=80, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("run", max_width=36, overflow="fold")  # its end tells it from others
-    for head in ("test", "val", "parameters", "time"):
+    shown = _shown(found.metric)
+    for head in (*shown, "parameters", "time"):
         table.add_column(head, justify="right", no_wrap=True)
     known = sorted(found.rows, key=lambda row: -(row.get(found.metric) or -1))
     for row in known[:20]:
         name = row["run"] if row["status"] == "completed" else f"{row['run']} ({row['status']})"
-        accuracies = (percent(row.get("test/acc")), percent(row.get("val/acc")))
-        table.add_row(name, *accuracies, short(row["parameters"]), duration(row["fit_seconds"]))
+        table.add_row(
+            name,
+            *(of_metric(key, row.get(key)) for key in shown.values()),
+            short(row["parameters"]),
+            duration(row["fit_seconds"]),
+        )
     console.print(table)
     if len(known) > 20:
         console.print(f"and {len(known) - 20} more", style="dim")
     if repeated := [row for row in found.experiments if row["runs"] > 1]:
         console.print()
-        console.print(_means(repeated))
+        console.print(_means(repeated, shown))
     for text in filter(None, [*sentences(found.tests), without(found.untested)] if found.tests else []):
         console.print(text, markup=False)
     for path in (found.page, found.csv, found.tex):
         console.print(str(path), style=f"link {path.resolve().as_uri()}", soft_wrap=True, markup=False)
 
 
-def _means(repetitions: list[dict[str, Any]]) -> "Table":
+def _shown(metric: str) -> dict[str, str]:
+    """Return what of each run is printed, by the heads of its columns."""
+    if metric.endswith("/auc"):
+        return {"test auc": "test/auc", "val auc": "val/auc"}
+    return {"test": "test/acc", "val": "val/acc"}
+
+
+def _means(repetitions: list[dict[str, Any]], shown: Mapping[str, str]) -> "Table":
     """Return the table of the experiments that were repeated."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     table.add_column("mean over seeds or folds", max_width=36, overflow="fold")
     table.add_column("runs", justify="right")
-    for head in ("test", "val"):
+    for head in shown:
         table.add_column(head, justify="right", no_wrap=True)
     for row in repetitions[:20]:
-        cells = (_mean(row[f"{split}/acc"], row[f"{split}/acc sd"]) for split in ("test", "val"))
+        cells = (_mean(key, row.get(key), row.get(f"{key} sd")) for key in shown.values())
         table.add_row(row["experiment"], str(row["runs"]), *cells)
     return table
 
 
-def _mean(mean: float | None, deviation: float | None) -> str:
-    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
-    return MISSING if mean is None else f"{100 * mean:.2f}{spread} %"
+def _mean(metric: str, mean: float | None, deviation: float | None) -> str:
+    from visionlab.reports.numbers import of_metric, spread
+
+    value, unit, _ = of_metric(metric, mean).partition("\u00a0%")
+    return value + unit if mean is None or deviation is None else f"{value} {spread(metric, deviation)}{unit}"
 
 
 doors.callable_module(__name__)

@@ -10,8 +10,8 @@ from visionlab.compare import compare
 from visionlab.reports import closing
 from visionlab.reports.paired import each_pair
 from visionlab.reports.reading import Predictions, Reading, pooled
+from visionlab.reports.roc import Scores
 from visionlab.reports.statistics import alike_in_size, interval, wilson
-from visionlab.reports.two_classes import Scores
 from visionlab.runs import Run
 
 
@@ -232,8 +232,9 @@ def test_the_intervals_of_a_class_and_of_a_rate_count_groups(tmp_path):
 def test_an_area_that_few_groups_tell_has_a_wider_interval():
     positive = np.arange(60) < 20
     scores = Scores(np.random.default_rng(0).normal(positive), positive, np.arange(60) // 5)
-    assert scores.quantile == pytest.approx(t.ppf(0.975, 3)), "four patients of the positive class"
-    assert Scores(scores.of, positive).quantile == pytest.approx(1.96, abs=0.01)
+    assert scores.half == pytest.approx(t.ppf(0.975, 3) * scores.area[1]), "four patients of the positive class"
+    alone = Scores(scores.of, positive)
+    assert alone.half == pytest.approx(1.96 * alone.area[1], rel=0.01)
 
 
 def test_answers_that_are_pooled_keep_their_groups():

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from fabricate import make_run, written
 from reading_html import read
-from visionlab.reports.two_classes import Scores
+from visionlab.reports.roc import Scores
 
 
 @pytest.fixture(params=[1, 0.1])

@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
-from visionlab.reports import comparing, svg, sweep_page, verdicts
+from visionlab.reports import comparing, roc, svg, sweep_page, verdicts
 from visionlab.reports.gather import Gathered
-from visionlab.reports.numbers import percent
+from visionlab.reports.numbers import of_metric, spread
 from visionlab.reports.page import Html, Page, Tile, callout, join, note, tiles
 from visionlab.reports.paired import PairedTest
+from visionlab.reports.reading import SPLITS
 
 
 def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: int, metric: str) -> Path:
@@ -18,7 +19,7 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
         path: Where the page goes.
         tests: The paired tests of the runs.
         untested: The completed runs that have no part in them.
-        metric: The accuracy that the runs are ranked by.
+        metric: What the runs are ranked by, see `comparing.main_metric`.
     """
     entries = gathered.entries
     done = comparing.completed(entries)
@@ -60,18 +61,18 @@ def write(gathered: Gathered, path: Path, *, tests: list[PairedTest], untested: 
 def _headline(gathered: Gathered, metric: str) -> list[Tile]:
     """The three best experiments, of which a repeated one is as good as the mean of its runs, not as its luckiest."""
     items = []
-    words = {"test/acc": "test accuracy", "val/acc": "validation accuracy"}[metric]
+    split, _, kind = metric.partition("/")
+    words = f"{SPLITS[split]} {'accuracy' if kind == 'acc' else 'area under the ROC curve'}"
     known = [row for row in verdicts.experiments(gathered.entries) if row[metric] is not None]
     single = {str(entry.run.dir): entry for entry in gathered.entries}
     for place, row in zip(("Best", "Second", "Third"), known, strict=False):
         count, entry = row[f"{metric} runs"], single[row["directories"][0]]
+        ends = entry.run.accuracies[split].ends if kind == "acc" else roc.ends(entry.run, split)
         told = (
-            f"± {100 * row[f'{metric} sd']:.2f}, mean of {count} runs"
-            if count > 1
-            else f"95\u00a0%\u00a0CI {entry.run.accuracies[metric.partition('/')[0]].ends}"
+            f"{spread(metric, row[f'{metric} sd'])}, mean of {count} runs" if count > 1 else f"95\u00a0%\u00a0CI {ends}"
         )
         name = row["experiment"] if count > 1 else entry.label
-        items.append(Tile(f"{place} {words}", percent(row[metric]), f"{name} · {told}", place == "Best"))
+        items.append(Tile(f"{place} {words}", of_metric(metric, row[metric]), f"{name} · {told}", place == "Best"))
     return items
 
 

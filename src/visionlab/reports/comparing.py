@@ -3,16 +3,17 @@
 import math
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from visionlab.reports import charts, settings, svg
+from visionlab.reports import charts, roc, settings, svg
 from visionlab.reports.charts import Point, Series
 from visionlab.reports.gather import Entry, Gathered
-from visionlab.reports.numbers import MISSING, count, duration, is_share, percent, short, significant
+from visionlab.reports.numbers import MISSING, count, duration, is_share, of_metric, percent, short, significant
 from visionlab.reports.page import ABSENT, Column, Html, columns, escape, figure, note, table
-from visionlab.reports.reading import GROUPED
+from visionlab.reports.reading import GROUPED, SPLITS
 from visionlab.reports.svg import Axis, Keep
 
 
@@ -22,9 +23,13 @@ def completed(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def main_metric(entries: Sequence[Entry]) -> str:
-    """The accuracy that runs are ranked by: on the test split if all completed ones have it, else on validation."""
+    """What runs are ranked by, on the test split if all completed ones were tested, else on validation.
+
+    The accuracy; of two classes the area under the ROC curve where that chose the best epoch of all of them.
+    """
     done = completed(entries)
-    return "test/acc" if done and all(math.isfinite(e.metric("test/acc")) for e in done) else "val/acc"
+    kind = "auc" if done and all(str(e.run.result.get("monitor")).endswith("/auc") for e in done) else "acc"
+    return f"test/{kind}" if done and all(math.isfinite(e.metric(f"test/{kind}")) for e in done) else f"val/{kind}"
 
 
 def ranked(entries: Sequence[Entry], metric: str, mode: str = "max") -> list[Entry]:
@@ -38,7 +43,7 @@ def luck(chosen: int, metric: str) -> str:
     """What to know of the best of several runs; empty of a single one."""
     if chosen < 2:
         return ""
-    images = {"test/acc": "test", "val/acc": "validation"}.get(metric)
+    images = SPLITS.get(metric.partition("/")[0])
     where = f"on the same {images} images " if images else ""
     return (
         f"The best of {chosen:,} {where}is the best in part by luck, so its figure flatters; an interval is that of "
@@ -102,17 +107,19 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
     failed = any(entry.status != "completed" for entry in entries)
     told = (entry.run.predictions(split) for entry in entries if split in entry.run.splits)
     grouped = any(answers.groups is not None for answers in told)
-    of_two = any(math.isfinite(entry.metric(f"{split}/auc")) for entry in entries)
+    area = f"{split}/auc"
+    of_two = any(math.isfinite(entry.metric(area)) for entry in entries)
     heads: list[Column | str] = ["run"]
     for kind in kinds:
         heads.append(Column(kind, form=percent))
         if kind == metric:
             heads.append(Column("95 % CI", hint=f"Wilson's interval of the accuracy{f', of {GROUPED}' * grouped}"))
-    heads += [Column(f"reported {name}", form=percent if is_share(name) else significant) for name in reported]
+    heads += [Column(f"reported {name}", form=partial(of_metric, name)) for name in reported]
     heads += [Column(short_names[key], form=settings.written, hint=key) for key in shown]
     heads += [
         Column(f"{split}/f1", form=percent),
-        *([Column(f"{split}/auc", form=significant, hint="The area under the ROC curve")] if of_two else []),
+        *([Column(area, form=significant, hint="The area under the ROC curve")] if of_two else []),
+        *([Column("95 % CI", hint=f"Of the area{f', of {GROUPED}' * grouped}")] if metric == area else []),
         Column(f"{split}/loss", form=significant),
         Column("epoch", hint="The best epoch, of how many"),
         Column("parameters", form=count),
@@ -134,8 +141,10 @@ def run_table(gathered: Gathered, entries: Sequence[Entry], page: Path, metric: 
         row += [_references(result).get(name) for name in reported]
         row += [entry.settings.get(key, ABSENT) for key in shown]
         epoch = result.get("best_epoch")
-        further = ("f1", *(["auc"] if of_two else []), "loss")
-        row += [_known(entry.metric(f"{split}/{name}")) for name in further]
+        row.append(_known(entry.metric(f"{split}/f1")))
+        row += [_known(entry.metric(area))] if of_two else []
+        row += [roc.ends(entry.run, split) or MISSING] if metric == area else []
+        row.append(_known(entry.metric(f"{split}/loss")))
         row.append(MISSING if epoch is None else f"{epoch + 1} of {result.get('epochs')}")
         row += [model.get("parameters"), model.get("flops"), (result.get("seconds") or {}).get("fit")]
         row.append(result.get("images_per_second"))
@@ -197,10 +206,10 @@ def hues(entries: Sequence[Entry], best: Entry | None = None) -> list[tuple[str,
 
 
 def costs(entries: Sequence[Entry], metric: str, keep: Keep) -> list[Html]:
-    """Accuracy against what it costs: parameters, time and FLOPs."""
+    """Accuracy, or the area under the curve, against what it costs: parameters, time and FLOPs."""
     known = ranked(entries, metric)
     few = len(known) <= 20
-    split = metric.partition("/")[0]
+    split, of_accuracy = metric.partition("/")[0], metric.endswith("/acc")
     named, made = hues(known), []
     for label, group, name, form in (
         ("parameters", "model", "parameters", count),
@@ -213,8 +222,8 @@ def costs(entries: Sequence[Entry], metric: str, keep: Keep) -> list[Html]:
             if not cost:
                 continue
             accuracy = entry.run.accuracies.get(split)
-            spread = accuracy.interval if accuracy is not None and metric.endswith("/acc") else None
-            tip = f"{entry.label}\n{metric} {percent(entry.metric(metric))}\n{label} {form(cost)}"
+            spread = accuracy.interval if accuracy is not None and of_accuracy else None
+            tip = f"{entry.label}\n{metric} {of_metric(metric, entry.metric(metric))}\n{label} {form(cost)}"
             points.append(
                 Point(
                     cost,
@@ -228,12 +237,17 @@ def costs(entries: Sequence[Entry], metric: str, keep: Keep) -> list[Html]:
             )
         if len({point.x for point in points}) > 1:
             wide = max(p.x for p in points) / min(p.x for p in points) > 8
-            across, up = Axis(label, log=wide), Axis(metric, share=True)
+            across, up = Axis(label, log=wide), Axis(metric, share=is_share(metric))
             drawing = charts.scatter(points, x=across, y=up, width=372, height=290)
-            keep(f"accuracy_by_{'time' if name == 'fit' else name}", svg.with_legend(drawing, named))
+            kind = "accuracy" if of_accuracy else "area"
+            keep(f"{kind}_by_{'time' if name == 'fit' else name}", svg.with_legend(drawing, named))
             made.append(figure(drawing))
     return (
-        [charts.legend(named), columns(*made, least=320), note("Bars are 95 % confidence intervals." if few else "")]
+        [
+            charts.legend(named),
+            columns(*made, least=320),
+            note("Bars are 95 % confidence intervals." if few and of_accuracy else ""),
+        ]
         if made
         else []
     )

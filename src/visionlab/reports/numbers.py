@@ -13,8 +13,20 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric of this name is written in per cent: not a loss, nor the area under a curve."""
-    return not metric.endswith(("loss", "auc"))
+    """Whether a metric of this name is written in per cent: not a loss, the area under a curve, or a time."""
+    return "/" in metric and not metric.endswith(("/loss", "/auc"))
+
+
+def of_metric(metric: str, value: float | None) -> str:
+    """Write a metric as its name asks for: a share in per cent, else with four digits."""
+    return percent(value) if is_share(metric) else significant(value)
+
+
+def spread(metric: str, deviation: float | None) -> str:
+    """Write the standard deviation of a metric, that of a share in percentage points."""
+    if deviation is None:
+        return MISSING
+    return f"± {100 * deviation:.2f}" if is_share(metric) else f"± {significant(deviation, 3)}"
 
 
 def count(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Which runs are set against which: the repetitions of an experiment, and the folds of a cross-validation, as one."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,6 +10,7 @@ from visionlab.reports.comparing import completed, ranked
 from visionlab.reports.gather import Entry
 from visionlab.reports.paired import PairedTest, each_pair, same_images
 from visionlab.reports.reading import Predictions, pooled
+from visionlab.reports.roc import of_two
 from visionlab.reports.settings import repeats
 
 FOLDS = " folds"  # ends the name of a cross-validation
@@ -17,9 +19,11 @@ FOLDS = " folds"  # ends the name of a cross-validation
 def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest], int]:
     """Test the experiments pairwise on the split of the metric, the best first; only on the same images as the best.
 
-    The runs of an experiment that was repeated with other seeds are tested together, and so are the folds of a
-    cross-validation: each image as it was answered by the network that had not learnt from it. One that lacks folds
-    is left out where another has all of its own, as its images are fewer.
+    They are tested by accuracy, or by the area under the ROC curve if that is the metric. The runs of an experiment
+    that was repeated with other seeds are tested together, and so are the folds of a cross-validation: each image as it
+    was answered by the network that had not learnt from it. One that lacks folds is left out where another has all of
+    its own, as its images are fewer. A cross-validation has no area of its own: what one of its networks calls 0.7 is
+    not what another does.
 
     Returns:
         The tests, and how many completed runs have no part in them.
@@ -30,13 +34,15 @@ def paired_tests(entries: Sequence[Entry], metric: str) -> tuple[list[PairedTest
     for entry in entries:
         if entry.key in told:
             copies.setdefault((entry.group, entry.repetition), []).append(entry)
-    known = _candidates([first for first, *_ in copies.values()], split)
+    by_area = metric.endswith("/auc")
+    known = _candidates([first for first, *_ in copies.values()], split, by_area=by_area)
     most = max((one.answers[0].folds for one in known), default=None)
     first = next((one.answers[0] for one in known if one.answers[0].folds == most), None)
     alike = [one for one in known if first and _same(first, one.answers[0], split)]
     members = (entry for one in alike for answer in one.answers for entry in answer.entries)
     tested = sum(len(copies[entry.group, entry.repetition]) for entry in members)
-    found = each_pair([one.name for one in alike], [[answer.predicted for answer in one.answers] for one in alike])
+    answers = [[answer.predicted for answer in one.answers] for one in alike]
+    found = each_pair([one.name for one in alike], answers, by_area=by_area)
     return found, len(completed(entries)) - tested
 
 
@@ -67,22 +73,30 @@ class _Candidate:
         fold = f" fold {first[0].settings.get('data.fold')}"
         return name if len(first) == 1 else f"{name.replace(fold, '')} over {len(first)}{FOLDS}"
 
-    @property
-    def accuracy(self) -> float:
-        return fmean(float(answer.predicted.correct.mean()) for answer in self.answers)
+    def mean(self, by_area: bool) -> float:
+        """Return the mean of its accuracies, or of its areas."""
+        told = [one.predicted for one in self.answers]
+        return fmean(_area(each) if by_area else float(each.correct.mean()) for each in told)
 
 
-def _candidates(entries: Sequence[Entry], split: str) -> list[_Candidate]:
+def _candidates(entries: Sequence[Entry], split: str, *, by_area: bool) -> list[_Candidate]:
     """Put the runs of each experiment on the same images together; the best candidate first."""
     found = dict[int, list[_Candidate]]()
     for answer in _answers(entries, split):
+        if by_area and (len(answer.entries) > 1 or math.isnan(_area(answer.predicted))):
+            continue
         of_group = found.setdefault(answer.entries[0].group, [])
         alike = next((one for one in of_group if _same(one.answers[0], answer, split)), None)
         if alike:
             alike.answers.append(answer)
         else:
             of_group.append(_Candidate([answer]))
-    return sorted((one for of_group in found.values() for one in of_group), key=lambda one: -one.accuracy)
+    return sorted((one for of_group in found.values() for one in of_group), key=lambda one: -one.mean(by_area))
+
+
+def _area(predictions: Predictions) -> float:
+    scores = of_two(predictions)
+    return math.nan if scores is None else scores.area[0]
 
 
 def _answers(entries: Sequence[Entry], split: str) -> list[_Answer]:

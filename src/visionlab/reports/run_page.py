@@ -9,7 +9,7 @@ from typing import Any
 from visionlab.data.endings import left_out
 from visionlab.reports import charts, run_facts, run_results, svg, two_classes
 from visionlab.reports.charts import Mark, Series
-from visionlab.reports.numbers import count, duration, is_share, percent, short, significant
+from visionlab.reports.numbers import count, duration, is_share, of_metric, percent, short, significant
 from visionlab.reports.page import (
     Column,
     Html,
@@ -180,7 +180,7 @@ def _reference(reference: Mapping[str, Any], metrics: Mapping[str, Any]) -> list
         if metrics.get(key) is not None:
             gap = f"ours {100 * (metrics[key] - value):+.1f} points" if share else f"ours {significant(metrics[key])}"
         below = " · ".join(str(part) for part in (gap, reference.get("source")) if part)
-        items.append(Tile(f"Reported {key}", percent(value) if share else significant(value), below))
+        items.append(Tile(f"Reported {key}", of_metric(key, value), below))
     return items
 
 
@@ -238,7 +238,7 @@ def _curves(run: Reading, keep: Keep) -> list[Html]:
 
 
 def _plain(name: str) -> bool:
-    return not is_share(name) or name in {"lr", "seconds"}
+    return not is_share(name)
 
 
 def _rate_axis(values: list[float]) -> Axis:

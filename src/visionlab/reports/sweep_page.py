@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from statistics import stdev
 
-from visionlab.reports import charts, comparing, labels, pairing, settings, svg, verdicts
+from visionlab.reports import charts, comparing, labels, pairing, roc, settings, svg, verdicts
 from visionlab.reports.importance import importance
-from visionlab.reports.numbers import MISSING, count, duration, is_share, percent, short, significant
+from visionlab.reports.numbers import count, duration, of_metric, short, spread
 from visionlab.reports.page import ABSENT, Column, Html, Page, Tile, code, figure, note, table, tiles
 from visionlab.reports.paired import PairedTest
 from visionlab.reports.parallel import parallel
@@ -17,10 +17,12 @@ from visionlab.reports.svg import Axis, Keep
 from visionlab.reports.trials import Sweep, Trial
 from visionlab.runs import write_csv
 
+TESTED = ("/acc", "/auc")  # metrics of which two trials can be tested on the same images
+
 
 def paired(sweep: Sweep) -> tuple[list[PairedTest], int]:
-    """Test its trials pairwise, see `pairing.paired_tests`; none where it does not seek an accuracy."""
-    return pairing.paired_tests(sweep.entries, sweep.objective) if sweep.objective.endswith("/acc") else ([], 0)
+    """Test its trials pairwise, see `pairing.paired_tests`; none where it seeks neither an accuracy nor an area."""
+    return pairing.paired_tests(sweep.entries, sweep.objective) if sweep.objective.endswith(TESTED) else ([], 0)
 
 
 def write(sweep: Sweep, *, tests: list[PairedTest], untested: int) -> Path:
@@ -49,7 +51,7 @@ def write(sweep: Sweep, *, tests: list[PairedTest], untested: int) -> Path:
     page.section("Repetitions", *repetitions(sweep, target))
     page.section("Hyperparameters", *importances(sweep, keep))
     page.section("Curves", *comparing.curves(sweep.entries, sweep.best.entries[0] if sweep.best else None, keep))
-    if sweep.objective.endswith("/acc"):
+    if sweep.objective.endswith(TESTED):
         page.section("Cost", *comparing.costs(sweep.entries, sweep.objective, keep))
         page.section("Is the best really better?", *verdicts.tests(tests, untested, sweep.objective))
     page.section("Labels to check", *labels_to_check(sweep))
@@ -83,11 +85,7 @@ def value_text(name: str, value: float | None) -> str:
         return short(value)
     if name == "seconds":
         return duration(value)
-    return percent(value) if _is_share(name) else significant(value)
-
-
-def _is_share(name: str) -> bool:
-    return "/" in name and is_share(name)
+    return of_metric(name, value)
 
 
 def best(sweep: Sweep) -> list[Html]:
@@ -102,10 +100,12 @@ def best(sweep: Sweep) -> list[Html]:
         value = value_text(sweep.objective, winner.value)
         items.append(Tile(f"Best {sweep.objective}", value, _qualified(winner, sweep), strong=True))
         test = sweep.tested(winner)
-        if math.isfinite(test) and sweep.objective != "test/acc":
-            each = sweep.test_accuracies(winner)
-            spread = f"± {100 * stdev(each):.2f}, mean of {len(each)} runs" if len(each) > 1 else ""
-            items.append(Tile("Its test accuracy", percent(test), spread or _interval(winner, "test")))
+        if math.isfinite(test) and sweep.objective != sweep.test_metric:
+            each = sweep.test_figures(winner)
+            told = f"{spread(sweep.test_metric, stdev(each))}, mean of {len(each)} runs" if len(each) > 1 else ""
+            words = {"test/acc": "Its test accuracy", "test/auc": "Its area under the ROC curve on test"}
+            below = told or _interval(winner, sweep.test_metric)
+            items.append(Tile(words[sweep.test_metric], of_metric(sweep.test_metric, test), below))
     done = f"{statuses.count('completed')} of {_total(sweep)}"
     items += [
         Tile("Trials", done, f"completed{', ' if others else ''}{others}"),
@@ -139,20 +139,19 @@ def command(sweep: Sweep, trial: Trial) -> str:
 
 def _qualified(trial: Trial, sweep: Sweep) -> str:
     if math.isfinite(trial.deviation):
-        return f"{_spread(sweep.objective, trial.deviation)}, mean of {len(trial.entries)} runs"
-    return _interval(trial, sweep.objective.partition("/")[0]) if sweep.objective.endswith("/acc") else ""
+        return f"{spread(sweep.objective, trial.deviation)}, mean of {len(trial.entries)} runs"
+    return _interval(trial, sweep.objective)
 
 
-def _spread(name: str, deviation: float | None) -> str:
-    """Write a standard deviation, that of a share in percentage points."""
-    if deviation is None:
-        return MISSING
-    return f"± {100 * deviation:.2f}" if _is_share(name) else f"± {significant(deviation, 3)}"
-
-
-def _interval(trial: Trial, split: str) -> str:
-    accuracy = trial.entries[0].run.accuracies.get(split)
-    return "" if len(trial.entries) > 1 or accuracy is None else accuracy.qualified
+def _interval(trial: Trial, metric: str) -> str:
+    """The interval of a trial of one run; empty where there is none."""
+    split, _, kind = metric.partition("/")
+    run = trial.entries[0].run
+    if len(trial.entries) > 1:
+        return ""
+    if kind == "auc":
+        return (known := roc.ends(run, split)) and f"95\u00a0%\u00a0CI {known}"
+    return run.accuracies[split].qualified if kind == "acc" and split in run.accuracies else ""
 
 
 def trials(sweep: Sweep, page: Path) -> list[Html]:
@@ -171,17 +170,17 @@ def front(sweep: Sweep, page: Path) -> list[Html]:
 def _table(sweep: Sweep, order: Sequence[Trial], page: Path, ident: str) -> Html:
     names = settings.short_names(sweep.swept)
     tested = {trial.key: sweep.tested(trial) for trial in order}
-    with_test = sweep.objective != "test/acc" and any(math.isfinite(value) for value in tested.values())
+    with_test = sweep.objective != sweep.test_metric and any(math.isfinite(value) for value in tested.values())
     repeated = any(len(trial.entries) > 1 for trial in order)
     shown = list(sweep.objectives)
     heads: list[Column | str] = ["trial", *(Column(names[key], settings.written, hint=key) for key in sweep.swept)]
     heads += [Column(name, form=partial(value_text, name)) for name in shown]
     heads += (
-        [Column("± deviation", partial(_spread, sweep.objective), hint="Of single runs (n - 1)"), Column("runs", count)]
+        [Column("± deviation", partial(spread, sweep.objective), hint="Of single runs (n - 1)"), Column("runs", count)]
         if repeated
         else []
     )
-    heads += [Column("test/acc", form=percent)] if with_test else []
+    heads += [Column(sweep.test_metric, form=partial(of_metric, sweep.test_metric))] if with_test else []
     heads += [
         Column("best epoch", form=count),
         Column("parameters", form=count),

@@ -168,19 +168,24 @@ class Sweep:
         """The best trial so far, None while none is completed."""
         return next(iter(self.ranked), None)
 
+    @property
+    def test_metric(self) -> str:
+        """What is told of the trials on the test split: the area where a sweep seeks it, else the accuracy."""
+        return "test/auc" if self.objective.endswith("/auc") else "test/acc"
+
     def tested(self, trial: Trial) -> float:
-        """The mean test accuracy of a trial that is meant to be seen on the test split, NaN for the others."""
-        values = self.test_accuracies(trial)
+        """The mean on test of a trial that is meant to be seen there, NaN for the others."""
+        values = self.test_figures(trial)
         return fmean(values) if values else math.nan
 
-    def test_accuracies(self, trial: Trial) -> list[float]:
-        """The test accuracies of the runs of a trial that are meant to be seen.
+    def test_figures(self, trial: Trial) -> list[float]:
+        """The test figures of the runs of a trial that are meant to be seen.
 
         A run may have been tested on its own earlier; its figure must not take part in the choice.
         """
         seen = self.content.get("tested") or []
         return [
-            e.metric("test/acc")
+            e.metric(self.test_metric)
             for e in trial.entries
             if self.content.get("test") == "all" or e.run.dir.resolve().name in seen
         ]

@@ -1,92 +1,21 @@
 """Of a run of two classes: its ROC curve, and what thresholds that were chosen on validation do on the other images."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionlab.reports import applying, charts
+from visionlab.reports import applying, charts, roc
 from visionlab.reports.charts import Series
 from visionlab.reports.numbers import percent
 from visionlab.reports.page import Column, Html, Tile, columns, figure, note, table, tiles
 from visionlab.reports.reading import GROUPED, SPLITS, Predictions, Reading, number
-from visionlab.reports.statistics import Z95, alike_in_size, codes, interval
+from visionlab.reports.roc import Scores
+from visionlab.reports.statistics import interval
 from visionlab.reports.svg import Axis, Keep
 
 SOUGHT = (0.9, 0.95, 0.99)  # sensitivities that a threshold is chosen for
 DRAWN = 400  # points of a curve, at most
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Of N images the probability of the positive class, and whether they are of it.
-
-    Attributes:
-        of: float `[N]`.
-        positive: bool `[N]`.
-        groups: `[N]`, equal for images that belong together; None where each stands for itself.
-    """
-
-    of: NDArray[np.float64]
-    positive: NDArray[np.bool_]
-    groups: Sequence[str] | None = None
-
-    @classmethod
-    def read(cls, predictions: Predictions, positive: str) -> "Scores":
-        """Take them from the predictions of a run of two classes."""
-        said = np.array(predictions.predicted) == positive
-        scores = np.where(said, predictions.confidence, 1 - predictions.confidence)
-        return cls(scores, np.array(predictions.target) == positive, predictions.groups)
-
-    @property
-    def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The false and the true positive rate at each threshold, from 0 to 1."""
-        from sklearn.metrics import roc_curve
-
-        alarms, hits, _ = roc_curve(self.positive, self.of)
-        return alarms, hits
-
-    @property
-    def area(self) -> tuple[float, float]:
-        """The area under the curve and its standard error: 0 where a class has images of one group only.
-
-        DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
-        characteristic curves" (Biometrics, 1988), by ranks; of images in groups Obuchowski, "Nonparametric analysis of
-        clustered ROC curve data" (Biometrics, 1997), which is the same where each group has one image.
-        """
-        from scipy.stats import rankdata
-
-        ranks, ours, others = rankdata(self.of), self.of[self.positive], self.of[~self.positive]
-        above = (ranks[self.positive] - rankdata(ours)) / len(others)  # of each positive, the share of the others below
-        below = 1 - (ranks[~self.positive] - rankdata(others)) / len(ours)
-        area, place = float(above.mean()), codes(self.groups, len(self.of))
-        count, parts, doubt = int(place.max()) + 1, [], 0.0
-        for own, shares in ((self.positive, above), (~self.positive, below)):
-            excess = np.bincount(place[own], weights=shares - area, minlength=count) / len(shares)
-            have = len(np.unique(place[own]))
-            if have < 2:
-                return area, 0.0
-            doubt += have / (have - 1) * float((excess**2).sum())
-            parts.append(excess)
-        doubt += 2 * count / (count - 1) * float(parts[0] @ parts[1])  # of groups with images of both classes
-        return area, math.sqrt(max(0.0, doubt))
-
-    @property
-    def quantile(self) -> float:
-        """How many standard errors the half of a 95 % interval is: more than 1.96 where few groups tell the error."""
-        from scipy.stats import t
-
-        if self.groups is None:
-            return Z95
-        place = codes(self.groups, len(self.of))
-        return float(t.ppf(0.975, min(alike_in_size(place[own]) for own in (self.positive, ~self.positive)) - 1))
-
-    def threshold(self, sensitivity: float) -> float:
-        """Return the largest threshold that finds so large a share of the positive images."""
-        return float(np.sort(self.of[self.positive])[::-1][math.ceil(sensitivity * self.positive.sum() - 1e-9) - 1])
 
 
 def section(run: Reading, keep: Keep) -> list[Html]:
@@ -100,7 +29,6 @@ def section(run: Reading, keep: Keep) -> list[Html]:
         return []
     positive = names[0] if counts[0] < counts[1] else names[1]
     scores = Scores.read(predictions, positive)
-    area, error = scores.area
     alarms, hits = (rates[_some(len(rates))].tolist() for rates in scores.curve)
     diagonal = Series("by chance", [0, 1], [0, 1], "var(--muted)", dashed=True)
     drawing = charts.lines(
@@ -111,13 +39,11 @@ def section(run: Reading, keep: Keep) -> list[Html]:
         label="ROC curve",
     )
     keep("roc", drawing)
-    # What was measured when the network ran; the recorded probabilities have six digits, and may be tied.
-    area = number((run.result.get("metrics") or {}).get(f"{run.split}/auc", area))
-    half = scores.quantile * error
-    low, high = max(0.0, area - half), min(1.0, area + half)
-    ends = f"95\u00a0% CI {low:.3f} to {high:.3f} ({'Obuchowski' if scores.groups else 'DeLong'})"
+    area = number((run.result.get("metrics") or {}).get(f"{run.split}/auc", scores.area[0]))
+    known = roc.ends(run, run.split)
+    told = f"95\u00a0% CI {known} ({'Obuchowski' if scores.groups else 'DeLong'})"
     tile = Tile(
-        "Area under the curve", f"{area:.4f}", ends if error else "no error of it can be estimated", strong=True
+        "Area under the curve", f"{area:.4f}", told if known else "no error of it can be estimated", strong=True
     )
     split = SPLITS.get(run.split, run.split)
     words = note(

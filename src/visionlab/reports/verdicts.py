@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
 from visionlab.reports.comparing import completed, main_metric
 from visionlab.reports.gather import Entry
-from visionlab.reports.numbers import MISSING, percent
+from visionlab.reports.numbers import of_metric, significant, spread
 from visionlab.reports.page import Column, Html, callout, note, table
 from visionlab.reports.paired import PairedTest
 from visionlab.reports.pairing import FOLDS
 from visionlab.reports.reading import SPLITS
 
+ACCURACIES, AREAS = ("test/acc", "val/acc"), ("test/auc", "val/auc")
+MCNEMAR, DELONG = "McNemar's test, mid-p", "DeLong's test of the areas"
 MOST_PAIRS = 28  # so many are shown, those of 8 runs; of more runs, the pairs with the best one
 
 
@@ -24,16 +27,32 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
     best = found[0].a
     shown = found if len(found) <= MOST_PAIRS else [t for t in found if t.a == best]
     against_best = len(shown) > 1 and all(t.a == best for t in shown)
-    repeated = any(t.repeated for t in shown)
+    repeated, by_area = any(t.repeated for t in shown), found[0].areas is not None
+    of = "Area under the curve" if by_area else "Accuracy"
+    other = "of the other" if against_best else "of B"
     heads: list[Column | str] = [
         *(["A is compared with"] if against_best else ["A", "B"]),
         *([Column("runs", hint="Of A and of the other")] if repeated else []),
         Column("verdict", hint="At the level of 5 %, by the corrected p"),
-        Column("difference", form=_points, hint="Accuracy of A less that of the other, in percentage points"),
+        Column(
+            "difference",
+            form=_area if by_area else _points,
+            hint=f"{of} of A less that of the other{'' if by_area else ', in percentage points'}",
+        ),
         Column("95 % CI", form=lambda ends: ends.text, numeric=True, hint="Of the difference"),
-        Column("only A right", form=_images, hint="Images, in the mean over pairs of runs"),
-        Column("only the other" if against_best else "only B right", form=_images, hint="Images, likewise"),
-        Column("p", form=_p, hint="McNemar's of two runs, mid-p; of repeated experiments, or groups, of a t test"),
+        *(
+            [Column("of A", form=significant, hint=of), Column(other, form=significant, hint=of)]
+            if by_area
+            else [
+                Column("only A right", form=_images, hint="Images, in the mean over pairs of runs"),
+                Column("only the other" if against_best else "only B right", form=_images, hint="Images, likewise"),
+            ]
+        ),
+        Column(
+            "p",
+            form=_p,
+            hint=f"{DELONG if by_area else MCNEMAR} of two runs; of repeated experiments, or groups, of a t test",
+        ),
         Column("p (Holm)", form=_p, hint="Corrected for the number of pairs"),
     ]
     body = []
@@ -43,7 +62,10 @@ def tests(found: Sequence[PairedTest], untested: int, metric: str) -> list[Html]
         interval.text = _ends(t)
         names = [t.b] if against_best else [t.a, t.b]
         names += [f"{t.runs[0]} and {t.runs[1]}"] if repeated else []
-        body.append([*names, verdict, 100 * t.difference, interval, t.only_a, t.only_b, t.p, t.adjusted])
+        pair = t.areas or (t.only_a, t.only_b)
+        body.append(
+            [*names, verdict, t.difference if by_area else 100 * t.difference, interval, *pair, t.p, t.adjusted]
+        )
     return [
         callout(" ".join(sentences(found)), kind="info"),
         note(without(untested)),
@@ -58,17 +80,19 @@ def _method(shown: Sequence[PairedTest], pairs: int, split: str) -> str:
     images = f"the same {shown[0].images:,} {split} images"
     level = f"two-sided, at the level of 5 % after Holm's correction for {_plural(pairs, 'pair')}."
     said = []
-    groups = shown[0].groups
+    groups, by_area = shown[0].groups, shown[0].areas is not None
+    means = "mean areas" if by_area else "means"
     if any(t.repeated for t in shown):
         said.append(
-            f"Of repeated experiments a t test of the difference of the means, on {images}, {level} Its standard error "
-            f"has a part from the runs and one from the {'groups of ' * bool(groups)}images, so that it is about any "
-            "networks of these two trainings on any such images."
+            f"Of repeated experiments a t test of the difference of the {means}, on {images}, {level} Its standard "
+            f"error has a part from the runs and one from the {'groups of ' * bool(groups)}images, so that it is about "
+            "any networks of these two trainings on any such images."
         )
         if any(1 in t.runs for t in shown if t.repeated):
             said.append("An experiment of one run is given the deviation of the other.")
     if not all(t.repeated for t in shown):
-        test = "a t test by groups, or McNemar's test where that is less sure" if groups else "McNemar's test, mid-p"
+        of_groups = "a t test of the areas by groups" if by_area else f"a t test by groups, or {MCNEMAR} if less sure"
+        test = of_groups if groups else DELONG if by_area else MCNEMAR
         said.append(
             f"Of two single runs {test}, on {images}, {level} It is about these trained networks; how much another "
             "seed would change them, only repetitions tell."
@@ -97,10 +121,13 @@ def sentences(found: Sequence[PairedTest]) -> list[str]:
         counts = (
             f"95 % CI {_ends(t)}, means of {t.runs[0]:,} and {_plural(t.runs[1], 'run')} on {t.images:,} images"
             if t.repeated
+            else f"95 % CI {_ends(t)}, on {t.images:,} images"
+            if t.only_a is None or t.only_b is None
             else f"of the {t.only_a + t.only_b:,.0f} images that only one of them has right, {t.only_a:,.0f} are those "
             f"of {t.a}"
         )
-        gap = f"{_points(100 * t.difference)} points; {counts} ({_p_words(t.p)})."
+        points = f"{_points(100 * t.difference)} points" if t.areas is None else f"{_area(t.difference)} of the area"
+        gap = f"{points}; {counts} ({_p_words(t.p)})."
         if t.better:
             return [f"{t.better} is really better than {t.b}: {gap}"]
         more = "groups of images" if t.groups else "test images"
@@ -141,7 +168,13 @@ def _points(value: float) -> str:
     return f"{value:+.2f}"
 
 
+def _area(value: float) -> str:
+    return f"{value:+.4f}"
+
+
 def _ends(test: PairedTest) -> str:
+    if test.areas is not None:
+        return " to ".join(f"{round(end, 4) + 0.0:+.4f}" for end in test.interval)
     low, high = (round(100 * end, 1) + 0.0 for end in test.interval)  # + 0.0: no minus before a zero
     return f"{low:+.1f} to {high:+.1f}"
 
@@ -161,17 +194,19 @@ def _p_words(value: float) -> str:
 def experiments(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Mean and deviation of each experiment over its repetitions with other seeds or folds, one row an experiment.
 
-    They stand in the order of the accuracy by which the page ranks runs: one that all of them have.
+    They stand in the order of what the page ranks runs by: a figure that all of them have. Of two classes there are
+    also the areas under the ROC curves.
     """
     groups: dict[int, list[Entry]] = {}
     for entry in completed(entries):
         members = groups.setdefault(entry.group, [])
         if all(entry.repetition != other.repetition for other in members):  # not one run in two folders
             members.append(entry)
-    made = []
+    areas = [name for name in AREAS if any(math.isfinite(entry.metric(name)) for entry in completed(entries))]
+    names, made = [*ACCURACIES, *areas], []
     for members in groups.values():
         row: dict[str, Any] = {"experiment": members[0].experiment, "runs": len(members)}
-        for name in ("test/acc", "val/acc"):
+        for name in names:
             values = [e.metric(name) for e in members if math.isfinite(e.metric(name))]
             row |= {name: fmean(values) if values else None, f"{name} sd": stdev(values) if len(values) > 1 else None}
             row |= {
@@ -193,18 +228,17 @@ def repetition_table(found: Sequence[dict[str, Any]]) -> list[Html]:
     """The table of the experiments; none where no one was repeated."""
     if all(row["runs"] < 2 for row in found):
         return []
-    kinds = [kind for kind in ("test/acc", "val/acc") if any(row[kind] is not None for row in found)]
+    kinds = [kind for kind in (*ACCURACIES, *AREAS) if any(row.get(kind) is not None for row in found)]
     columns: dict[str, Column | str] = {"experiment": "experiment", "runs": "runs"}
     for kind in kinds:
-        columns[kind] = Column(f"{kind} mean", form=percent)
+        form = partial(of_metric, kind)
+        columns[kind] = Column(f"{kind} mean", form=form)
         if any(row[f"{kind} runs"] != row["runs"] for row in found):
             columns[f"{kind} runs"] = Column("of runs", hint=f"How many of the runs have a {kind}")
-        columns[f"{kind} sd"] = Column("± deviation", form=_deviation, numeric=True)
-        columns |= {f"{kind} min": Column("least", form=percent), f"{kind} max": Column("most", form=percent)}
+        columns[f"{kind} sd"] = Column("± deviation", form=partial(spread, kind), numeric=True)
+        columns |= {f"{kind} min": Column("least", form=form), f"{kind} max": Column("most", form=form)}
     body = [[row[key] for key in columns] for row in found]
-    words = "Over seeds and folds; ± is the standard deviation of single runs (n - 1), in percentage points."
+    words = (
+        "Over seeds and folds; ± is the standard deviation of single runs (n - 1), of accuracies in percentage points."
+    )
     return [note(words), table([*columns.values()], body, ident="repetitions")]
-
-
-def _deviation(value: float | None) -> str:
-    return MISSING if value is None else f"± {100 * value:.2f}"

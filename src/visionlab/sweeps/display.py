@@ -209,7 +209,8 @@ class Display:
         alone = len(self.plan.objectives) == 1  # several would leave the settings no room
         for name in self.plan.objectives:
             table.add_column(name, justify="right", overflow="fold", no_wrap=alone)
-        tested = sorted({name for ranked in shown for name in ranked.tested if name == "test/acc"})
+        wanted = "test/auc" if next(iter(self.plan.objectives)).endswith("/auc") else "test/acc"
+        tested = [wanted] if any(wanted in ranked.tested for ranked in shown) else []
         for name in [*tested, "s"]:
             table.add_column(name, justify="right", no_wrap=True)
         for place, ranked in enumerate(shown, 1):
