@@ -50,6 +50,8 @@ NOT_IDENTITY = (
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
 )
+# Keys that came later, and the value that says what was so before them: the runs of then keep their names.
+LATER = {"data.drop_last": False}
 # Lightning takes an int here for so many batches and a float for a share: 1 is one batch, 1.0 is all of them.
 BATCHES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches")
 
@@ -68,12 +70,13 @@ def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:
         kept["data"].pop("root", None)
     elif kept.get("data", {}).get("root"):
         kept["data"]["root"] = str(Path(kept["data"]["root"]).expanduser().resolve())
-    for key in (*NOT_IDENTITY, *without):
+    for key in (*NOT_IDENTITY, *without, *LATER):
         *parents, last = key.split(".")
         node = kept
         for parent in parents:
             node = node.get(parent) or {}
-        node.pop(last, None)
+        if key not in LATER or node.get(last) == LATER[key]:
+            node.pop(last, None)
     if "trainer" in kept:
         kept["trainer"] = {key: with_unit(key, value) for key, value in kept["trainer"].items()}
     text = json.dumps(_canonical(kept), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

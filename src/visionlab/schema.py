@@ -165,6 +165,7 @@ RULES: dict[str, Rule] = {
     "data.fold": Number(0, whole=True),
     "data.split_seed": SEED,
     "data.sampler": Choice(("shuffle", "balanced")),
+    "data.drop_last": YES_NO,
     "data.on_bad_image": Choice(("error", "skip")),
     "data.resize": Choice(("stretch", "crop", "pad", "none")),
     "data.crop_ratio": Number(0, 1, open_low=True),

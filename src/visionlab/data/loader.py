@@ -25,6 +25,7 @@ class Loader:
         batch_size: Images a process and batch.
         sampler: shuffle: each image once, in random order. balanced: each class as often as any other, so images of
             rare classes come several times and of frequent ones not all. sequential: as `rows`, for evaluation.
+        drop_last: Leave out the last, incomplete batch of an epoch; not for evaluation.
         seed: Of the order.
         epoch: Returns the epoch that an iteration belongs to; None to use that of `set_epoch`.
         rank: Which of the processes this is.
@@ -42,6 +43,7 @@ class Loader:
         *,
         batch_size: int,
         sampler: Sampler = "sequential",
+        drop_last: bool = False,
         seed: int = 0,
         epoch: Callable[[], int] | None = None,
         rank: int = 0,
@@ -55,7 +57,13 @@ class Loader:
                 where="trainer.devices",
                 remedy="use fewer devices",
             )
-        self.gather, self.batch_size, self.seed = gather, batch_size, seed
+        if drop_last and len(rows) < batch_size * world_size:
+            raise ConfigError(
+                f"{len(rows)} training images do not fill one batch of {batch_size * world_size}, so all are left out",
+                where="data.drop_last",
+                remedy="give a smaller data.batch_size, or data.drop_last=false",
+            )
+        self.gather, self.batch_size, self.seed, self.drop_last = gather, batch_size, seed, drop_last
         self._sampler = sampler  # not `sampler`: Lightning takes whatever has that attribute for a DataLoader
         self.rows, self.labels = torch.as_tensor(rows), torch.as_tensor(labels)
         self.rank, self.world_size, self.pin_memory = rank, world_size, pin_memory
@@ -87,6 +95,8 @@ class Loader:
         train on it. Which images those are differs from epoch to epoch.
         """
         images, together = len(self.rows), self.batch_size * self.world_size
+        if self.drop_last:
+            return 0
         tail = images % together
         tail -= tail % self.world_size
         return 0 if tail == self.world_size and images > together else tail

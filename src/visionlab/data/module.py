@@ -18,7 +18,7 @@ from visionlab.data.download import Source
 from visionlab.data.expand import Expansion
 from visionlab.data.files import one_class, stamped
 from visionlab.data.index import Index, IntArray, canonical, printable
-from visionlab.data.loader import Loader
+from visionlab.data.loader import Loader, Sampler
 from visionlab.data.normalize import Normalize
 from visionlab.data.splits import Plan, Splits, divide, tell_unseen
 from visionlab.data.store import open_store
@@ -61,7 +61,7 @@ class ImageDataModule(LightningDataModule, ABC):
         std: As `mean`.
         batch_size: Images a step, over all devices, so that a result does not hang on their number.
         val_fraction: See `Plan`; so are test_fraction, folds, fold, train_fraction and split_seed (its seed).
-        sampler: See `Loader`.
+        sampler: See `Loader`; so is drop_last.
         on_bad_image: error: refuse to start, naming all bad files. skip: leave them out and count them.
         keep_sizes: See `Filters`; so are min_side and max_aspect.
         expand: Enlarges the training split, once, before training.
@@ -97,6 +97,7 @@ class ImageDataModule(LightningDataModule, ABC):
         split_seed: int = 0,
         train_fraction: float = 1.0,
         sampler: Literal["shuffle", "balanced"] = "shuffle",
+        drop_last: bool = False,
         on_bad_image: Literal["error", "skip"] = "error",
         keep_sizes: Sequence[str] | None = None,
         min_side: int | None = None,
@@ -124,7 +125,8 @@ class ImageDataModule(LightningDataModule, ABC):
         at_least_one("batch_size", batch_size)
         choice("sampler", sampler, ("shuffle", "balanced"))
         choice("on_bad_image", on_bad_image, ("error", "skip"))
-        self.batch_size, self.sampler, self.on_bad_image = batch_size, sampler, on_bad_image
+        self.batch_size, self.sampler, self.drop_last = batch_size, sampler, drop_last
+        self.on_bad_image = on_bad_image
         self.cache_dir, self.download, self.workers = cache_dir, download, workers
         self.augment, self.expand, self.seed = augment, expand, seed
         self.sampled = False  # whether only the first batches of validation or test will be taken
@@ -256,7 +258,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> Loader:
         """Return the shuffled training batches."""
-        return self._loader(self._train, sampler=self.sampler)
+        return self._loader(self._train, sampler=self.sampler, drop_last=self.drop_last)
 
     def train_eval_dataloader(self) -> Loader:
         """Return the training images in order, without variants, for an accuracy on what was learnt from."""
@@ -274,7 +276,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return rows by name, so class by class; mixed, the same each time, where only the first will be taken."""
         return np.random.default_rng(self.plan.seed).permutation(rows) if self.sampled else rows
 
-    def _loader(self, rows: IntArray, sampler: Literal["shuffle", "balanced", "sequential"] = "sequential") -> Loader:
+    def _loader(self, rows: IntArray, sampler: Sampler = "sequential", drop_last: bool = False) -> Loader:
         trainer = self.trainer
         pinned = trainer is not None and trainer.strategy.root_device.type == "cuda"
         return Loader(
@@ -283,6 +285,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self._labels[rows],
             batch_size=self._share_of_batch(),
             sampler=sampler,
+            drop_last=drop_last,
             seed=self.seed,
             epoch=None if trainer is None else lambda: trainer.current_epoch,
             rank=0 if trainer is None else trainer.global_rank,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from visionlab.runs import NOT_IDENTITY, with_unit
+from visionlab.runs import LATER, NOT_IDENTITY, with_unit
 
 _REPLICATES = ("seed", "init_seed", "fold")
 _ALWAYS_SHOWN = {"data.name", "model.name"}  # in columns of their own
@@ -30,7 +30,7 @@ def flatten(config: Mapping[str, Any]) -> Flat:
     def walk(node: Mapping[str, Any], prefix: str) -> None:
         for key, value in node.items():
             dotted = f"{prefix}{key}"
-            if dotted in NOT_IDENTITY or key == "_partial_":
+            if dotted in NOT_IDENTITY or key == "_partial_" or (dotted in LATER and value == LATER[dotted]):
                 continue
             if isinstance(value, Mapping):
                 walk(value, f"{dotted}.")

@@ -103,7 +103,9 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
 
 
 # Keys of the data that change neither which images there are nor whether they can be read.
-SAME_IMAGES = {"batch_size", "sampler", "fold", "split_seed", "image_size", "mean", "std", "expand", "train_fraction"}
+SAME_IMAGES = {
+    "batch_size", "sampler", "drop_last", "fold", "split_seed", "image_size", "mean", "std", "expand", "train_fraction"
+}  # fmt: skip
 
 
 def _check(strategy: Strategy, composer: Composer, launcher: Any) -> None:

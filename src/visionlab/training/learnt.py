@@ -15,8 +15,8 @@ from visionlab.training import build
 
 log = logging.getLogger(__name__)
 HOW = {  # keys that say how they are read, and change neither which there are nor where they are
-    "image_size", "resize", "crop_ratio", "mean", "std", "batch_size", "sampler", "expand", "cache_dir", "workers",
-    "download",
+    "image_size", "resize", "crop_ratio", "mean", "std", "batch_size", "sampler", "drop_last", "expand",
+    "cache_dir", "workers", "download",
 }  # fmt: skip
 
 
